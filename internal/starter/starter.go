@@ -1,0 +1,142 @@
+// Package starter turns deliveries into Temporal workflow runs, each exactly
+// once.
+package starter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+
+	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/triage"
+)
+
+// Status says what became of a delivery, or of one of its runs.
+type Status string
+
+// From the strongest to the weakest.
+const (
+	Started  Status = "started"  // a new run
+	Existing Status = "existing" // the run that was there, open or closed
+	Accepted Status = "accepted" // kept, not started yet
+	Ignored  Status = "ignored"  // no workflow wants the event
+)
+
+// Run is one workflow run of a delivery.
+type Run struct {
+	Workflow   string `json:"workflow"`
+	WorkflowID string `json:"workflow_id"`
+	RunID      string `json:"run_id,omitempty"` // empty while accepted
+	Status     Status `json:"status"`
+	URL        string `json:"url,omitempty"` // in the Temporal UI; empty if that is unknown
+}
+
+// Overall returns the status of a delivery with runs: the weakest of theirs.
+func Overall(runs []Run) Status {
+	rank := map[Status]int{Started: 0, Existing: 1, Accepted: 2, Ignored: 3}
+	if len(runs) == 0 {
+		return Ignored
+	}
+	overall := Started
+	for _, r := range runs {
+		if rank[r.Status] > rank[overall] {
+			overall = r.Status
+		}
+	}
+	return overall
+}
+
+// Environment is where the runs of an integration live.
+type Environment struct {
+	Client    client.Client // of Namespace
+	Namespace string
+	TaskQueue string
+}
+
+// Starter starts the workflows that want a delivery.
+type Starter struct {
+	workflows    []triage.Workflow
+	environments map[string]Environment
+	uiURL        string
+}
+
+// New returns a Starter of all workflows. environments is by integration.
+// uiURL is the base address of the Temporal UI; with "" runs have no URL.
+func New(all []triage.Workflow, environments map[string]Environment, uiURL string) *Starter {
+	return &Starter{workflows: all, environments: environments, uiURL: uiURL}
+}
+
+// Plan returns the runs that a delivery of env has or is to have, as
+// [Accepted]: their IDs do not depend on Temporal. It is empty when no workflow
+// wants the event.
+func (s *Starter) Plan(env sentry.Envelope) []Run {
+	var runs []Run
+	for _, w := range triage.Wanting(s.workflows, env.EventType) {
+		id := w.Name() + ":" + env.IntegrationID + ":" + env.IdempotencyKey
+		runs = append(runs, Run{Workflow: w.Name(), WorkflowID: id, Status: Accepted, URL: s.url(env.IntegrationID, id, "")})
+	}
+	return runs
+}
+
+// Start starts every workflow that wants env and returns one run for each,
+// [Started] or [Existing]. Repeating it starts nothing twice: not within a
+// closed run's retention either. When some starts fail the error is that of
+// the first, and repeating all of them repairs it. Start obeys ctx's deadline,
+// whatever Temporal does.
+func (s *Starter) Start(ctx context.Context, env sentry.Envelope) ([]Run, error) {
+	runs := s.Plan(env)
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range runs {
+		group.Go(func() error { return s.start(ctx, &runs[i], env) })
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return runs, nil
+}
+
+// start uses the only combination of options with which the SDK tells a new
+// run from one that was there, open or closed.
+func (s *Starter) start(ctx context.Context, run *Run, env sentry.Envelope) error {
+	environment, ok := s.environments[env.IntegrationID]
+	if !ok {
+		return fmt.Errorf("start %s: integration %q is not configured", run.WorkflowID, env.IntegrationID)
+	}
+	started, err := environment.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                                       run.WorkflowID,
+		TaskQueue:                                environment.TaskQueue,
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+	}, run.Workflow, env)
+	var already *serviceerror.WorkflowExecutionAlreadyStarted
+	switch {
+	case err == nil:
+		run.Status, run.RunID = Started, started.GetRunID()
+	case errors.As(err, &already):
+		run.Status, run.RunID = Existing, already.RunId
+	default:
+		return fmt.Errorf("start %s: %w", run.WorkflowID, err)
+	}
+	run.URL = s.url(env.IntegrationID, run.WorkflowID, run.RunID)
+	return nil
+}
+
+// url is the page of a run in the Temporal UI; without runID the page of the
+// workflow ID's latest run.
+func (s *Starter) url(integration, workflowID, runID string) string {
+	if s.uiURL == "" {
+		return ""
+	}
+	page := s.uiURL + "/namespaces/" + url.PathEscape(s.environments[integration].Namespace) + "/workflows/" + url.PathEscape(workflowID)
+	if runID != "" {
+		page += "/" + runID
+	}
+	return page
+}

@@ -1,0 +1,49 @@
+// Package logcomment logs every new comment on a Sentry issue.
+package logcomment
+
+import (
+	"cmp"
+
+	"go.temporal.io/sdk/workflow"
+
+	"sentry-temporal/activities"
+	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/triage"
+)
+
+// Workflow runs once for each new comment.
+var Workflow = triage.New("log_sentry_comment", run, triage.On("sentry.comment.created"))
+
+// Result is what the Temporal UI shows as the run's output.
+type Result struct {
+	Author  string `json:"author"`
+	Issue   string `json:"issue"`   // short id if the body has one, else the id
+	Comment string `json:"comment"` // the first 200 characters
+}
+
+const maxComment = 200 // characters
+
+func run(ctx workflow.Context, env sentry.Envelope) (Result, error) {
+	comment, err := triage.Local(ctx, activities.ParseComment, env)
+	if err != nil {
+		return Result{}, err
+	}
+	result := Result{
+		Author:  comment.Author,
+		Issue:   cmp.Or(comment.IssueShortID, comment.IssueID),
+		Comment: firstChars(comment.Text, maxComment),
+	}
+	workflow.GetLogger(ctx).Info("sentry comment created", "author", result.Author, "issue", result.Issue, "comment", result.Comment)
+	return result, nil
+}
+
+// firstChars returns the first n characters of s, all of it if there are fewer.
+func firstChars(s string, n int) string {
+	for i := range s {
+		if n == 0 {
+			return s[:i]
+		}
+		n--
+	}
+	return s
+}
