@@ -85,13 +85,13 @@ func (s *Starter) Plan(env sentry.Envelope) []Run {
 }
 
 // Start starts every workflow that wants env and returns one run for each,
-// [Started] or [Existing]. Repeating it starts nothing twice: not within a
-// closed run's retention either. When some starts fail the error is that of
-// the first, and repeating all of them repairs it. Start obeys ctx's deadline,
-// whatever Temporal does.
+// [Started] or [Existing]. Repeating it starts nothing twice, as long as the
+// namespace retains the closed run. When some starts fail the error is that of
+// the first to fail, and repeating all of them repairs it. Start obeys ctx's
+// deadline, whatever Temporal does.
 func (s *Starter) Start(ctx context.Context, env sentry.Envelope) ([]Run, error) {
 	runs := s.Plan(env)
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group // one failure does not stop the other starts
 	for i := range runs {
 		group.Go(func() error { return s.start(ctx, &runs[i], env) })
 	}
