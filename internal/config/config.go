@@ -1,0 +1,300 @@
+// Package config reads the environment into the structs that the programs run
+// on. It reads all of it before it reports, so that one start tells everything
+// that is wrong, by variable name and without the value of any secret.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kelseyhightower/envconfig"
+	"go.temporal.io/sdk/client"
+	temporalenv "go.temporal.io/sdk/contrib/envconfig"
+)
+
+// Ingress is the configuration of the ingress.
+type Ingress struct {
+	Common
+	ListenAddr   string // where Sentry posts to
+	AdminAddr    string // health; not for the public
+	MaxBodyBytes int64  // of a webhook's body
+}
+
+// Worker is the configuration of the worker.
+type Worker struct {
+	Common
+}
+
+// Common is what ingress and worker both need.
+type Common struct {
+	Integrations []Integration // at least one, in the order of INTEGRATIONS
+	Temporal     Temporal
+	Log          Log
+}
+
+// Integration is a Sentry integration that posts to /webhooks/<Name>.
+type Integration struct {
+	Name      string
+	Secrets   []Secret // newest first, all valid at once; none in a Worker
+	Namespace string   // Temporal namespace of its runs
+	TaskQueue string   // Temporal task queue of its runs
+}
+
+// Temporal is how to reach Temporal.
+type Temporal struct {
+	Client client.Options // connection and default namespace
+	UIURL  string         // base address of the Temporal UI, no trailing slash; empty if unknown
+}
+
+// Log is how to log.
+type Log struct {
+	JSON  bool
+	Level slog.Level
+}
+
+// raw are the variables as they stand. All are strings: a wrong one must not
+// keep envconfig from reading the others, nor print the value of a secret.
+type raw struct {
+	Integrations string `envconfig:"INTEGRATIONS" default:"sentry"`
+	ListenAddr   string `envconfig:"LISTEN_ADDR" default:":8080"`
+	AdminAddr    string `envconfig:"ADMIN_ADDR" default:"127.0.0.1:8081"`
+	MaxBodyBytes string `envconfig:"MAX_BODY_BYTES" default:"8388608"`
+	UIURL        string `envconfig:"TEMPORAL_UI_URL"`
+	LogFormat    string `envconfig:"LOG_FORMAT" default:"json"`
+	LogLevel     string `envconfig:"LOG_LEVEL" default:"info"`
+}
+
+// rawIntegration are the variables of one integration, read under its prefix.
+// The fields have no names of their own in their tags, because envconfig would
+// then fall back to the bare name: NAMESPACE for BACKEND_NAMESPACE.
+type rawIntegration struct {
+	ClientSecret     string `split_words:"true"`
+	ClientSecretFile string `split_words:"true"`
+	TaskQueue        string `split_words:"true" default:"sentry"`
+	Namespace        string
+}
+
+// LoadIngress reads the configuration of the ingress from the environment.
+func LoadIngress() (Ingress, error) {
+	l, vars := newLoader()
+	cfg := Ingress{
+		Common:       l.common(vars, true),
+		ListenAddr:   l.address("LISTEN_ADDR", vars.ListenAddr),
+		AdminAddr:    l.address("ADMIN_ADDR", vars.AdminAddr),
+		MaxBodyBytes: l.bytes("MAX_BODY_BYTES", vars.MaxBodyBytes, 1<<10, 64<<20),
+	}
+	return cfg, l.err()
+}
+
+// LoadWorker reads the configuration of the worker from the environment.
+func LoadWorker() (Worker, error) {
+	l, vars := newLoader()
+	cfg := Worker{Common: l.common(vars, false)}
+	return cfg, l.err()
+}
+
+// loader collects what is wrong.
+type loader struct{ problems []error }
+
+func newLoader() (*loader, raw) {
+	l := &loader{}
+	var vars raw
+	if err := envconfig.Process("", &vars); err != nil {
+		l.problems = append(l.problems, err) // only strings: never, but for a bug in raw
+	}
+	return l, vars
+}
+
+func (l *loader) err() error {
+	if len(l.problems) == 0 {
+		return nil
+	}
+	return fmt.Errorf("configuration:\n%w", errors.Join(l.problems...))
+}
+
+func (l *loader) bad(variable, format string, args ...any) {
+	l.problems = append(l.problems, fmt.Errorf("%s: "+format, append([]any{variable}, args...)...))
+}
+
+func (l *loader) common(vars raw, withSecrets bool) Common {
+	cfg := Common{Log: l.log(vars), Temporal: l.temporal(vars)}
+	cfg.Integrations = l.integrations(vars.Integrations, cfg.Temporal.Client.Namespace, withSecrets)
+	return cfg
+}
+
+// Names of integrations are part of workflow IDs, so they are short; they stand
+// in URLs and, in upper case, in front of variables.
+var validIntegration = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
+
+func (l *loader) integrations(list, namespace string, withSecrets bool) []Integration {
+	var all []Integration
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.TrimSpace(name)
+		switch {
+		case !validIntegration.MatchString(name):
+			l.bad("INTEGRATIONS", "%q is not a name of at most 32 lower case letters, digits and _", clip(name))
+			continue
+		case name == "temporal":
+			l.bad("INTEGRATIONS", `"temporal" would take over the variables of the Temporal connection`)
+			continue
+		case slices.ContainsFunc(all, func(i Integration) bool { return i.Name == name }):
+			l.bad("INTEGRATIONS", "%q stands there twice", name)
+			continue
+		}
+		all = append(all, l.integration(name, namespace, withSecrets))
+	}
+	return all
+}
+
+func (l *loader) integration(name, namespace string, withSecrets bool) Integration {
+	prefix := strings.ToUpper(name)
+	vars := rawIntegration{}
+	if err := envconfig.Process(prefix, &vars); err != nil {
+		l.problems = append(l.problems, err)
+	}
+	if _, set := os.LookupEnv(prefix + "_NAMESPACE"); !set {
+		vars.Namespace = namespace
+	}
+	cfg := Integration{
+		Name:      name,
+		Namespace: l.temporalName(prefix+"_NAMESPACE", vars.Namespace),
+		TaskQueue: l.temporalName(prefix+"_TASK_QUEUE", vars.TaskQueue),
+	}
+	if withSecrets {
+		cfg.Secrets = l.secrets(prefix+"_CLIENT_SECRET", vars.ClientSecret, vars.ClientSecretFile)
+	}
+	return cfg
+}
+
+// temporalName checks a namespace or task queue.
+func (l *loader) temporalName(variable, value string) string {
+	if value == "" || len(value) > 200 || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		l.bad(variable, "%q is not a name of 1 to 200 printable ASCII characters", clip(value))
+	}
+	return value
+}
+
+const maxSecretFile = 64 << 10
+
+func (l *loader) secrets(variable, value, file string) []Secret {
+	switch {
+	case value != "" && file != "":
+		l.bad(variable, "is set, and so is %s_FILE: set one of them", variable)
+		return nil
+	case file != "":
+		variable += "_FILE"
+		info, err := os.Stat(file)
+		if err == nil && info.Size() > maxSecretFile {
+			err = fmt.Errorf("%s has more than %d bytes", file, maxSecretFile)
+		}
+		var text []byte
+		if err == nil {
+			text, err = os.ReadFile(file)
+		}
+		if err != nil {
+			l.bad(variable, "%w", err)
+			return nil
+		}
+		value = string(text)
+	}
+	var all []Secret
+	for secret := range strings.SplitSeq(value, ",") {
+		if secret = strings.TrimSpace(secret); secret != "" {
+			all = append(all, Secret(secret))
+		}
+	}
+	if len(all) == 0 {
+		l.bad(variable, "is empty: it takes the integration's Client Secret, or several separated by commas")
+	}
+	return all
+}
+
+func (l *loader) temporal(vars raw) Temporal {
+	options, err := temporalenv.LoadDefaultClientOptions()
+	if err != nil {
+		l.bad("TEMPORAL_*", "%w", err)
+	}
+	if options.HostPort == "" {
+		options.HostPort = client.DefaultHostPort
+	}
+	if options.Namespace == "" {
+		options.Namespace = client.DefaultNamespace
+	}
+	l.address("TEMPORAL_ADDRESS", options.HostPort)
+	ui := vars.UIURL
+	if ui == "" {
+		ui = defaultUI(options.HostPort)
+	}
+	if u, err := url.Parse(ui); ui != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		l.bad("TEMPORAL_UI_URL", "%q is not an http or https address", clip(ui))
+	}
+	return Temporal{Client: options, UIURL: strings.TrimRight(ui, "/")}
+}
+
+// defaultUI knows where the UI is for a dev server and for Temporal Cloud.
+func defaultUI(hostPort string) string {
+	host, _, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		return ""
+	}
+	switch ip := net.ParseIP(host); {
+	case host == "localhost" || ip != nil && ip.IsLoopback():
+		return "http://localhost:8233"
+	case strings.HasSuffix(host, ".tmprl.cloud") || strings.HasSuffix(host, ".api.temporal.io"):
+		return "https://cloud.temporal.io"
+	}
+	return ""
+}
+
+func (l *loader) log(vars raw) Log {
+	var cfg Log
+	switch vars.LogFormat {
+	case "json":
+		cfg.JSON = true
+	case "text":
+	default:
+		l.bad("LOG_FORMAT", "%q is neither json nor text", clip(vars.LogFormat))
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, vars.LogLevel) {
+		l.bad("LOG_LEVEL", "%q is none of debug, info, warn, error", clip(vars.LogLevel))
+	} else if err := cfg.Level.UnmarshalText([]byte(vars.LogLevel)); err != nil {
+		l.bad("LOG_LEVEL", "%w", err)
+	}
+	return cfg
+}
+
+func (l *loader) address(variable, value string) string {
+	_, port, err := net.SplitHostPort(value)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		l.bad(variable, "%q is not host:port", clip(value))
+	}
+	return value
+}
+
+func (l *loader) bytes(variable, value string, lowest, highest int64) int64 {
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || n < lowest || n > highest {
+		l.bad(variable, "%q is not a number of bytes from %d to %d", clip(value), lowest, highest)
+	}
+	return n
+}
+
+// clip bounds a value that an error repeats.
+func clip(value string) string {
+	const most = 80
+	if len(value) > most {
+		return value[:most] + "..."
+	}
+	return value
+}
