@@ -1,0 +1,120 @@
+// Command dev runs all of it on one machine: a Temporal dev server with its UI,
+// the worker and the ingress. `dev demo` does so on free ports, sends every
+// sample delivery, shows what became of each and ends.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"sentry-temporal/cmd/internal/hook"
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/telemetry"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+	default:
+		fmt.Fprintln(os.Stderr, "dev:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("dev", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	var (
+		dir    = flags.String("dir", ".dev", "keep Temporal's database and log in this directory")
+		port   = flags.Int("temporal-port", 7233, "port of Temporal, 0 for a free one")
+		uiPort = flags.Int("ui-port", 8233, "port of the Temporal UI, 0 for a free one")
+	)
+	flags.Usage = func() {
+		fmt.Fprint(stderr, "Usage: dev [flags]\n       dev demo\n\n")
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	switch {
+	case flags.NArg() == 0:
+		return dev(ctx, *dir, *port, *uiPort, stdout, stderr)
+	case flags.NArg() == 1 && flags.Arg(0) == "demo":
+		return demo(ctx, stdout)
+	}
+	flags.Usage()
+	return fmt.Errorf("%q is not known", strings.Join(flags.Args(), " "))
+}
+
+// dev runs the stack until ctx is done.
+func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Writer) error {
+	cfg, err := devConfig()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	output, err := os.Create(filepath.Join(dir, "temporal.log"))
+	if err != nil {
+		return err
+	}
+	defer output.Close()
+	s := stack{
+		ingress:      cfg,
+		temporalPort: port,
+		uiPort:       uiPort,
+		dbFile:       filepath.Join(dir, "temporal.db"),
+		output:       output,
+		log:          telemetry.NewLogger(stderr, cfg.Log.JSON, cfg.Log.Level),
+	}
+	fmt.Fprintln(stdout, "Starting Temporal, worker and ingress ...")
+	return s.run(ctx, func(ctx context.Context, at addresses) error {
+		fmt.Fprint(stdout, "\n")
+		for _, integration := range cfg.Integrations {
+			secret := "as set in " + strings.ToUpper(integration.Name) + "_CLIENT_SECRET"
+			if integration.Secrets[0].Reveal() == hook.DevelopmentSecret {
+				secret = hook.DevelopmentSecret
+			}
+			fmt.Fprintf(stdout, "  Webhook URL    %s\n", at.webhook(integration.Name))
+			fmt.Fprintf(stdout, "  Client Secret  %s\n", secret)
+		}
+		fmt.Fprintf(stdout, "  Temporal UI    %s\n", at.ui)
+		fmt.Fprintf(stdout, "  Health         %s/readyz\n", at.admin)
+		fmt.Fprintf(stdout, "  Send a sample  go run ./cmd/sendhook -url %s issue.created\n\n", at.webhook(cfg.Integrations[0].Name))
+		fmt.Fprint(stdout, "Ctrl-C stops everything.\n\n")
+		<-ctx.Done()
+		fmt.Fprintln(stdout, "\nStopping ...")
+		return nil
+	})
+}
+
+// devConfig reads the environment like the ingress does, with defaults for a
+// laptop. The Temporal connection is the dev server's, whatever it says.
+func devConfig() (config.Ingress, error) {
+	defaults := map[string]string{
+		"LISTEN_ADDR": "127.0.0.1:8080",
+		"LOG_FORMAT":  "text",
+	}
+	if os.Getenv("SENTRY_CLIENT_SECRET_FILE") == "" {
+		defaults["SENTRY_CLIENT_SECRET"] = hook.DevelopmentSecret
+	}
+	for name, value := range defaults {
+		if os.Getenv(name) == "" {
+			if err := os.Setenv(name, value); err != nil {
+				return config.Ingress{}, err
+			}
+		}
+	}
+	return config.LoadIngress()
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+
+	"sentry-temporal/cmd/internal/process"
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/devserver"
+)
+
+// stack is a Temporal dev server, a worker and an ingress.
+type stack struct {
+	ingress      config.Ingress // its Temporal connection is filled in
+	temporalPort int            // 0: a free one
+	uiPort       int            // 0: a free one
+	dbFile       string         // "": in memory
+	output       io.Writer      // of the Temporal server
+	log          *slog.Logger
+}
+
+// addresses is where the parts of a running stack are.
+type addresses struct {
+	temporal string // host:port
+	ui       string // base address, as are the others
+	public   string
+	admin    string
+}
+
+func (a addresses) webhook(integration string) string {
+	return a.public + "/webhooks/" + integration
+}
+
+// run starts everything, calls use, and stops everything when use returns: what
+// depends on Temporal first, Temporal last. A part that ends by itself ends
+// use's context and is the error.
+func (s stack) run(ctx context.Context, use func(context.Context, addresses) error) error {
+	cfg := s.ingress
+	public, err := net.Listen("tcp", cfg.ListenAddr)
+	if err != nil {
+		return fmt.Errorf("the port of the ingress (LISTEN_ADDR): %w", err)
+	}
+	defer public.Close()
+	admin, err := net.Listen("tcp", cfg.AdminAddr)
+	if err != nil {
+		return fmt.Errorf("the admin port of the ingress (ADMIN_ADDR): %w", err)
+	}
+	defer admin.Close()
+	var namespaces []string
+	for _, integration := range cfg.Integrations {
+		namespaces = append(namespaces, integration.Namespace)
+	}
+	temporal, err := devserver.Start(ctx, devserver.Options{
+		Port: s.temporalPort, UIPort: s.uiPort, DBFile: s.dbFile, Namespaces: namespaces, Output: s.output,
+	})
+	if err != nil {
+		return err
+	}
+	defer temporal.Stop()
+	cfg.Temporal = config.Temporal{Client: client.Options{HostPort: temporal.Address}, UIURL: temporal.UIURL}
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return process.Worker(ctx, config.Worker{Common: cfg.Common}, s.log) })
+	group.Go(func() error { return process.Ingress(ctx, cfg, public, admin, s.log) })
+	group.Go(func() error {
+		select {
+		case <-temporal.Exited():
+			return errors.New("the Temporal server ended by itself")
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	group.Go(func() error {
+		defer stop()
+		return use(ctx, addresses{
+			temporal: temporal.Address,
+			ui:       temporal.UIURL,
+			public:   "http://" + public.Addr().String(),
+			admin:    "http://" + admin.Addr().String(),
+		})
+	})
+	return group.Wait()
+}

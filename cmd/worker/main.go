@@ -1,0 +1,33 @@
+// Command worker runs the workflows that the ingress starts. Its configuration
+// is the environment, see the README.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"sentry-temporal/cmd/internal/process"
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/telemetry"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "worker:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	cfg, err := config.LoadWorker()
+	if err != nil {
+		return err
+	}
+	return process.Worker(ctx, cfg, telemetry.NewLogger(os.Stderr, cfg.Log.JSON, cfg.Log.Level))
+}

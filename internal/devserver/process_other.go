@@ -1,0 +1,11 @@
+//go:build !linux
+
+package devserver
+
+import "syscall"
+
+// processAttributes keep a Ctrl-C in the terminal from the server, so that its
+// clients stop first.
+func processAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true}
+}
