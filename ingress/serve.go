@@ -13,9 +13,9 @@ import (
 // Limits of the server. Sentry is done within a second, so these only end
 // senders that are not Sentry, or not well.
 const (
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 15 * time.Second // headers and body
-	writeTimeout      = 20 * time.Second // from the end of the headers
+	readHeaderTimeout = 3 * time.Second
+	readTimeout       = 5 * time.Second  // headers and body
+	writeTimeout      = 10 * time.Second // from the end of the headers
 	idleTimeout       = 60 * time.Second
 	maxHeaderBytes    = 16 << 10
 	stopTimeout       = 10 * time.Second

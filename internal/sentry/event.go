@@ -1,6 +1,7 @@
 package sentry
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -68,11 +69,23 @@ func EventName(resource string, body []byte) (string, error) {
 	return name, nil
 }
 
-// isObject uses the standard library's validator because it bounds nesting: a
-// body of a million brackets must not exhaust the stack.
+// isObject reports whether body is a JSON object in UTF-8.
 func isObject(body []byte) bool {
-	trimmed := strings.TrimLeft(string(body[:min(len(body), 64)]), " \t\r\n")
-	return strings.HasPrefix(trimmed, "{") && utf8.Valid(body) && json.Valid(body)
+	trimmed := bytes.TrimLeft(body, " \t\r\n")
+	return bytes.HasPrefix(trimmed, []byte("{")) && utf8.Valid(body) && validJSON(body)
+}
+
+// maxNesting is the standard library's own bound.
+const maxNesting = 10_000
+
+// validJSON asks gjson, which is several times as fast as the standard library
+// but recurses: a body of a million brackets would exhaust the stack. Whatever
+// could nest too deeply goes to the standard library, which refuses it.
+func validJSON(body []byte) bool {
+	if bytes.Count(body, []byte("["))+bytes.Count(body, []byte("{")) > maxNesting {
+		return json.Valid(body)
+	}
+	return gjson.ValidBytes(body)
 }
 
 func isName(s string) bool {

@@ -1,0 +1,112 @@
+package ingress_test
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"sentry-temporal/ingress"
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/starter"
+)
+
+// benchBody is an issue delivery of 2 KiB.
+func benchBody(b *testing.B) string {
+	b.Helper()
+	sample, err := sentry.Sample("issue.created")
+	if err != nil {
+		b.Fatal(err)
+	}
+	padding := strings.Repeat("x", 2048-len(sample)-len(`,"text":""`))
+	return strings.TrimSuffix(string(sample), "}") + `,"text":"` + padding + `"}`
+}
+
+// BenchmarkHMAC is what verifying cannot cost less than.
+func BenchmarkHMAC(b *testing.B) {
+	body := []byte(benchBody(b))
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		mac := hmac.New(sha256.New, []byte(secret))
+		mac.Write(body)
+		mac.Sum(nil)
+	}
+}
+
+// BenchmarkVerifyNameWrap is what this project does with a body in memory.
+func BenchmarkVerifyNameWrap(b *testing.B) {
+	body := []byte(benchBody(b))
+	header := http.Header{}
+	header.Set(sentry.HeaderResource, "issue")
+	header.Set(sentry.HeaderRequestID, requestID)
+	header.Set(sentry.HeaderTimestamp, "1733337600")
+	signature := sentry.Sign(secret, body)
+	secrets := []string{secret}
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := sentry.Verify(secrets, body, signature); err != nil {
+			b.Fatal(err)
+		}
+		event, err := sentry.EventName("issue", body)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sentry.NewEnvelope("sentry", event, header, body, time.Time{})
+	}
+}
+
+// BenchmarkExchange posts the body to a real server on loopback: one that only
+// reads it, and the ingress with a starter that does nothing.
+func BenchmarkExchange(b *testing.B) {
+	handlers := map[string]http.Handler{
+		"bare": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(http.StatusAccepted)
+		}),
+		"ingress": ingress.New(ingress.Options{
+			Integrations: []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}},
+			MaxBodyBytes: maxBody,
+			Starter: &starterFunc{func(context.Context, sentry.Envelope) ([]starter.Run, error) {
+				return []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:x", RunID: "run", Status: starter.Started}}, nil
+			}},
+			Log: slog.New(slog.NewJSONHandler(io.Discard, nil)),
+		}),
+	}
+	for _, name := range []string{"bare", "ingress"} {
+		b.Run(name, func(b *testing.B) {
+			s := &server{Server: httptest.NewServer(handlers[name])}
+			defer s.Close()
+			body := benchBody(b)
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				response, err := http.DefaultClient.Do(s.signed(b, "sentry", body))
+				if err != nil {
+					b.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, response.Body)
+				response.Body.Close()
+				if response.StatusCode != http.StatusAccepted {
+					b.Fatal(response.Status)
+				}
+			}
+		})
+	}
+}
+
+type starterFunc struct {
+	start func(context.Context, sentry.Envelope) ([]starter.Run, error)
+}
+
+func (f *starterFunc) Start(ctx context.Context, env sentry.Envelope) ([]starter.Run, error) {
+	return f.start(ctx, env)
+}
