@@ -1,0 +1,236 @@
+package process_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/workflow"
+
+	"sentry-temporal/activities"
+	"sentry-temporal/cmd/internal/hook"
+	"sentry-temporal/cmd/internal/process"
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/devserver"
+	"sentry-temporal/internal/devserver/devservertest"
+	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/triage"
+	"sentry-temporal/workflows"
+)
+
+// slow is an activity that is under way for as long as a test wants.
+type slow struct{ began, finish chan struct{} }
+
+func (s *slow) TakeItsTime(context.Context, string) (string, error) {
+	close(s.began)
+	<-s.finish
+	return "finished", nil
+}
+
+var slowActivity = &slow{began: make(chan struct{}), finish: make(chan struct{})}
+
+func TestMain(m *testing.M) {
+	slowWorkflow := triage.New("take_its_time", func(ctx workflow.Context, _ sentry.Envelope) (string, error) {
+		return triage.Do(ctx, slowActivity.TakeItsTime, "")
+	}, triage.On("sentry.installation.created"))
+	workflows.All = append(workflows.All, slowWorkflow)
+	activities.All = append(activities.All, slowActivity)
+	devservertest.Main(m, devserver.Options{Namespaces: []string{"mobile"}})
+}
+
+var integrations = []config.Integration{
+	{Name: "sentry", Secrets: []config.Secret{"s1"}, Namespace: "default", TaskQueue: "sentry"},
+	{Name: "backend", Secrets: []config.Secret{"s2"}, Namespace: "default", TaskQueue: "sentry"},
+	{Name: "mobile", Secrets: []config.Secret{"s3"}, Namespace: "mobile", TaskQueue: "triage"},
+}
+
+func common(address string) config.Common {
+	return config.Common{
+		Integrations: integrations,
+		Temporal:     config.Temporal{Client: client.Options{HostPort: address}, UIURL: "http://ui"},
+	}
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// runIngress runs an ingress for as long as the test and returns its addresses.
+func runIngress(t *testing.T, temporal string) (public, admin string) {
+	t.Helper()
+	p, a := listen(t), listen(t)
+	inBackground(t, func(ctx context.Context) error {
+		cfg := config.Ingress{Common: common(temporal), MaxBodyBytes: 1 << 20}
+		return process.Ingress(ctx, cfg, p, a, slog.New(slog.DiscardHandler))
+	})
+	return "http://" + p.Addr().String(), "http://" + a.Addr().String()
+}
+
+func runWorker(t *testing.T, temporal string) (stop func()) {
+	t.Helper()
+	return inBackground(t, func(ctx context.Context) error {
+		return process.Worker(ctx, config.Worker{Common: common(temporal)}, slog.New(slog.DiscardHandler))
+	})
+}
+
+// inBackground runs f until the returned stop is called or the test ends.
+func inBackground(t *testing.T, f func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+func send(t *testing.T, public string, integration config.Integration, sample string) hook.Answer {
+	t.Helper()
+	body, err := sentry.Sample(sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := hook.Send(t.Context(), hook.Delivery{
+		URL:       public + "/webhooks/" + integration.Name,
+		Secret:    integration.Secrets[0].Reveal(),
+		RequestID: sentry.NewRequestID(),
+		Body:      body,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+func ready(t *testing.T, admin string) int {
+	t.Helper()
+	response, err := http.Get(admin + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	return response.StatusCode
+}
+
+func TestADeliveryOfEachIntegrationRunsInItsEnvironment(t *testing.T) {
+	address := devservertest.Server().Address
+	public, admin := runIngress(t, address)
+	runWorker(t, address)
+	if status := ready(t, admin); status != http.StatusOK {
+		t.Errorf("/readyz answered %d", status)
+	}
+	for _, integration := range integrations {
+		t.Run(integration.Name, func(t *testing.T) {
+			answer := send(t, public, integration, "issue.created")
+			if answer.Code != http.StatusAccepted || answer.Status != starter.Started {
+				t.Fatalf("answered %+v", answer)
+			}
+			c, err := client.Dial(client.Options{HostPort: address, Namespace: integration.Namespace})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			var result map[string]string
+			if err := c.GetWorkflow(t.Context(), answer.Runs[0].WorkflowID, answer.Runs[0].RunID).Get(t.Context(), &result); err != nil {
+				t.Fatal(err)
+			}
+			if result["event_type"] != "sentry.issue.created" || result["issue_id"] == "" {
+				t.Errorf("the result is %v", result)
+			}
+		})
+	}
+}
+
+// The ingress and the worker come up before Temporal does.
+func TestTemporalComesLate(t *testing.T) {
+	l := listen(t)
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	public, admin := runIngress(t, address)
+	runWorker(t, address)
+
+	if status := ready(t, admin); status != http.StatusServiceUnavailable {
+		t.Errorf("without Temporal /readyz answered %d", status)
+	}
+	began := time.Now()
+	if answer := send(t, public, integrations[0], "issue.created"); answer.Code != http.StatusInternalServerError || answer.Error == "" {
+		t.Errorf("without Temporal a delivery was answered %+v", answer)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("the answer took %s", took)
+	}
+
+	late, err := devserver.Start(t.Context(), devserver.Options{Port: port, Namespaces: []string{"mobile"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(late.Kill)
+	var answer hook.Answer
+	for answer = send(t, public, integrations[0], "comment.created"); answer.Code != http.StatusAccepted; {
+		answer = send(t, public, integrations[0], "comment.created") // its gRPC connection backs off
+	}
+	c, err := client.Dial(client.Options{HostPort: address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var result json.RawMessage
+	if err := c.GetWorkflow(t.Context(), answer.Runs[0].WorkflowID, "").Get(t.Context(), &result); err != nil {
+		t.Error(err)
+	}
+	if status := ready(t, admin); status != http.StatusOK {
+		t.Errorf("with Temporal /readyz answered %d", status)
+	}
+}
+
+func TestAStoppingWorkerLetsActivitiesUnderWayFinish(t *testing.T) {
+	address := devservertest.Server().Address
+	public, _ := runIngress(t, address)
+	stop := runWorker(t, address)
+	answer := send(t, public, integrations[0], "installation.created")
+	<-slowActivity.began
+	stopped := make(chan struct{})
+	go func() {
+		stop()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+		t.Fatal("the worker stopped with an activity under way")
+	case <-time.After(200 * time.Millisecond):
+	}
+	close(slowActivity.finish)
+	<-stopped
+
+	// The activity was reported before the worker went: the next worker goes on
+	// behind it, and would panic if it began again.
+	runWorker(t, address)
+	c := devservertest.Client(t)
+	var result string
+	if err := c.GetWorkflow(t.Context(), answer.Runs[0].WorkflowID, "").Get(t.Context(), &result); err != nil || result != "finished" {
+		t.Errorf("the run ended with %q, %v", result, err)
+	}
+}
