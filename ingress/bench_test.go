@@ -16,6 +16,7 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/telemetry"
 )
 
 // benchBody is an issue delivery of 2 KiB.
@@ -78,7 +79,7 @@ func BenchmarkExchange(b *testing.B) {
 			Starter: &starterFunc{func(context.Context, sentry.Envelope) ([]starter.Run, error) {
 				return []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:x", RunID: "run", Status: starter.Started}}, nil
 			}},
-			Log: slog.New(slog.NewJSONHandler(io.Discard, nil)),
+			Log: telemetry.NewLogger(io.Discard, true, slog.LevelInfo),
 		}),
 	}
 	for _, name := range []string{"bare", "ingress"} {

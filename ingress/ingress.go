@@ -211,8 +211,7 @@ func (r *refusal) Error() string { return r.words }
 
 // asRefusal makes any error an answer: what nobody thought of is a bug.
 func asRefusal(err error) *refusal {
-	var r *refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*refusal](err); ok {
 		return r
 	}
 	return &refusal{status: http.StatusInternalServerError, words: internalError, cause: err}

@@ -77,7 +77,7 @@ func TestSlowSendersAreCutOff(t *testing.T) {
 	l := listen(t)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.ReadAll(r.Body); err != nil {
-			http.Error(w, "", http.StatusBadRequest)
+			w.WriteHeader(http.StatusBadRequest)
 		}
 	})
 	go func() { _ = ingress.Serve(t.Context(), l, handler, slog.New(slog.DiscardHandler)) }()

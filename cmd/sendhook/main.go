@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -17,10 +18,10 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
-	case err == nil, errors.Is(err, flag.ErrHelp):
-	default:
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "sendhook:", err)
 		os.Exit(1)
 	}
@@ -34,12 +35,11 @@ send has ids of its own, so two sends are two different issues.
 `
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	secretDefault := os.Getenv("SENTRY_CLIENT_SECRET")
 	flags := flag.NewFlagSet("sendhook", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var (
 		url       = flags.String("url", "http://127.0.0.1:8080/webhooks/sentry", "post to this address")
-		secret    = flags.String("secret", "", "sign with this Client Secret (default: $SENTRY_CLIENT_SECRET, else the one of make dev)")
+		secret    = flags.String("secret", "", "sign with this Client Secret (default: the newest in $SENTRY_CLIENT_SECRET, else the one of make dev)")
 		requestID = flags.String("request-id", "", "send this Request-ID (default: a new one for each send)")
 		count     = flags.Int("n", 1, "send each delivery this many times")
 		bodyFile  = flags.String("body", "", "send this file, byte for byte, instead of a sample; a name then only sets the resource")
@@ -59,10 +59,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return nil
 	}
 	if *secret == "" {
-		*secret = secretDefault
-	}
-	if *secret == "" {
-		*secret = hook.DevelopmentSecret
+		newest, _, _ := strings.Cut(os.Getenv("SENTRY_CLIENT_SECRET"), ",")
+		*secret = cmp.Or(newest, hook.DevelopmentSecret)
 	}
 	names := flags.Args()
 	if *bodyFile != "" && len(names) == 0 {

@@ -51,7 +51,7 @@ func Worker(ctx context.Context, cfg config.Worker, log *slog.Logger) error {
 		log.InfoContext(ctx, "worker polls", telemetry.KeyNamespace, environment.Namespace, telemetry.KeyTaskQueue, environment.TaskQueue)
 	}
 	<-ctx.Done()
-	log.Info("worker stops")
+	log.InfoContext(ctx, "worker stops")
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}

@@ -1,0 +1,99 @@
+package sentrytemporal_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "sentry-temporal"
+
+// mayImport says which way imports point, by the first folder of a package
+// (internal packages by two). A package may always import its own subpackages
+// and siblings below the same key where that is listed.
+var mayImport = map[string][]string{
+	"cmd":                {"cmd/internal", "ingress", "workflows", "activities", "internal"},
+	"ingress":            {"internal"},
+	"workflows":          {"workflows", "activities", "internal/triage", "internal/sentry"},
+	"activities":         {"internal"},
+	"internal/sentry":    {},
+	"internal/triage":    {"internal/triage", "internal/sentry"},
+	"internal/config":    {},
+	"internal/telemetry": {},
+	"internal/devserver": {"internal/devserver"},
+	"internal/starter":   {"internal/config", "internal/sentry", "internal/telemetry", "internal/triage"},
+	"internal/journal":   {"internal/sentry", "internal/starter", "internal/telemetry"},
+}
+
+// mayImportOutside narrows what a package may use from elsewhere.
+var mayImportOutside = map[string][]string{
+	"internal/sentry": {"github.com/tidwall/gjson"},
+}
+
+// The files are parsed, not listed with the go command, so that a cached test
+// result is never stale.
+func TestImportsPointOneWay(t *testing.T) {
+	seen := 0
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != "." && strings.HasPrefix(entry.Name(), "."), entry.IsDir() && entry.Name() == "testdata":
+			return filepath.SkipDir
+		case !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		seen++
+		from := room(filepath.ToSlash(filepath.Dir(path)))
+		allowed, known := mayImport[from]
+		if !known {
+			t.Errorf("%s: %s has no place in the layout", path, from)
+		}
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if inside, ok := strings.CutPrefix(imported, module+"/"); ok {
+				if !below(inside, allowed) {
+					t.Errorf("%s imports %s", path, inside)
+				}
+			} else if outside, narrowed := mayImportOutside[from]; narrowed && strings.Contains(imported, ".") && !below(imported, outside) {
+				t.Errorf("%s imports %s", path, imported)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen == 0 {
+		t.Error("no Go file was found")
+	}
+}
+
+// room is the key of a folder in mayImport.
+func room(folder string) string {
+	parts := strings.Split(folder, "/")
+	if parts[0] == "internal" && len(parts) > 1 {
+		return parts[0] + "/" + parts[1]
+	}
+	return parts[0]
+}
+
+func below(path string, folders []string) bool {
+	for _, folder := range folders {
+		if path == folder || strings.HasPrefix(path, folder+"/") {
+			return true
+		}
+	}
+	return false
+}
