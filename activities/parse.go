@@ -5,7 +5,6 @@ package activities
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -126,8 +125,8 @@ func ParseAlert(ctx context.Context, env sentry.Envelope) (Alert, error) {
 		URL:         text(data, "event.web_url", "web_url"),
 	}
 	for _, slug := range data.Get("metric_alert.projects").Array() {
-		if slug.Type == gjson.String && len(alert.Projects) < maxProjects {
-			alert.Projects = append(alert.Projects, cut(slug.Str))
+		if slug.Type == gjson.String && slug.Str != "" && len(alert.Projects) < maxProjects {
+			alert.Projects = append(alert.Projects, cut(slug.Str, maxSlug))
 		}
 	}
 	return alert, nil
@@ -149,19 +148,20 @@ func errorEvent(event gjson.Result) Error {
 	}
 }
 
-// What a result may grow to: it is stored in the run's history.
+// What a result may grow to: it is stored in the run's history, where Temporal
+// takes 2 MiB, and JSON may write six bytes for one.
 const (
 	maxField    = 16 << 10 // bytes
 	maxProjects = 100
+	maxSlug     = 100 // bytes
 )
 
-// parse returns the body, or an empty result and a warning when it is not
-// JSON. The standard library checks it because it bounds nesting; gjson then
-// reads fields by path.
+// parse returns the body, or an empty result and a warning when it is not a
+// JSON object.
 func parse(ctx context.Context, env sentry.Envelope) gjson.Result {
-	if !json.Valid([]byte(env.Body)) {
+	if !sentry.IsObject([]byte(env.Body)) {
 		if activity.IsActivity(ctx) {
-			activity.GetLogger(ctx).Warn("body is not JSON, every field is empty", "event", env.EventType)
+			activity.GetLogger(ctx).Warn("body is not a JSON object in UTF-8, every field is empty", "event", env.EventType)
 		}
 		return gjson.Result{}
 	}
@@ -182,7 +182,7 @@ func firstObject(from gjson.Result, paths ...string) gjson.Result {
 func text(from gjson.Result, paths ...string) string {
 	for _, path := range paths {
 		if found := get(from, path); found.Type == gjson.String && found.Str != "" {
-			return cut(found.Str)
+			return cut(found.Str, maxField)
 		}
 	}
 	return ""
@@ -193,9 +193,9 @@ func text(from gjson.Result, paths ...string) string {
 func id(from gjson.Result, path string) string {
 	switch found := get(from, path); found.Type {
 	case gjson.String:
-		return cut(found.Str)
+		return cut(found.Str, maxField)
 	case gjson.Number:
-		return cut(found.Raw)
+		return cut(found.Raw, maxField)
 	default:
 		return ""
 	}
@@ -209,11 +209,12 @@ func get(from gjson.Result, path string) gjson.Result {
 	return from.Get(path)
 }
 
-func cut(s string) string {
-	if len(s) <= maxField {
+// cut returns the first characters of s, at most limit bytes.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
 		return s
 	}
-	end := maxField
+	end := limit
 	for end > 0 && !utf8.RuneStart(s[end]) {
 		end--
 	}

@@ -9,7 +9,7 @@ import (
 
 // All holds every triage workflow: the ingress starts them, the worker runs
 // them. A new one is one more line here.
-var All = []triage.Workflow{
+var All = triage.List(
 	triageissue.Workflow,
 	logcomment.Workflow,
-}
+)

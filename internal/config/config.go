@@ -6,6 +6,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/BurntSushi/toml"
 	"github.com/kelseyhightower/envconfig"
 	"go.temporal.io/sdk/client"
 	temporalenv "go.temporal.io/sdk/contrib/envconfig"
@@ -89,7 +91,7 @@ func LoadIngress() (Ingress, error) {
 		Common:       l.common(vars, true),
 		ListenAddr:   l.address("LISTEN_ADDR", vars.ListenAddr),
 		AdminAddr:    l.address("ADMIN_ADDR", vars.AdminAddr),
-		MaxBodyBytes: l.bytes("MAX_BODY_BYTES", vars.MaxBodyBytes, 1<<10, 64<<20),
+		MaxBodyBytes: l.bytes("MAX_BODY_BYTES", vars.MaxBodyBytes, 1<<10, 32<<20),
 	}
 	return cfg, l.err()
 }
@@ -160,12 +162,12 @@ func (l *loader) integration(name, namespace string, withSecrets bool) Integrati
 	if err := envconfig.Process(prefix, &vars); err != nil {
 		l.problems = append(l.problems, err)
 	}
-	if _, set := os.LookupEnv(prefix + "_NAMESPACE"); !set {
-		vars.Namespace = namespace
+	if _, set := os.LookupEnv(prefix + "_NAMESPACE"); set {
+		namespace = l.temporalName(prefix+"_NAMESPACE", vars.Namespace)
 	}
 	cfg := Integration{
 		Name:      name,
-		Namespace: l.temporalName(prefix+"_NAMESPACE", vars.Namespace),
+		Namespace: namespace,
 		TaskQueue: l.temporalName(prefix+"_TASK_QUEUE", vars.TaskQueue),
 	}
 	if withSecrets {
@@ -193,14 +195,14 @@ func (l *loader) secrets(variable, value, file string) []Secret {
 		variable += "_FILE"
 		info, err := os.Stat(file)
 		if err == nil && info.Size() > maxSecretFile {
-			err = fmt.Errorf("%s has more than %d bytes", file, maxSecretFile)
+			err = fmt.Errorf("the file has more than %d bytes", maxSecretFile)
 		}
 		var text []byte
 		if err == nil {
 			text, err = os.ReadFile(file)
 		}
 		if err != nil {
-			l.bad(variable, "%w", err)
+			l.bad(variable, "%w", withoutValues(err))
 			return nil
 		}
 		value = string(text)
@@ -220,7 +222,13 @@ func (l *loader) secrets(variable, value, file string) []Secret {
 func (l *loader) temporal(vars raw) Temporal {
 	options, err := temporalenv.LoadDefaultClientOptions()
 	if err != nil {
-		l.bad("TEMPORAL_*", "%w", err)
+		l.bad("TEMPORAL_*", "%w", withoutValues(err))
+	}
+	for _, variable := range []string{"TEMPORAL_TLS", "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION"} {
+		// The loader above passes over what it does not understand here.
+		if !slices.Contains([]string{"", "true", "false", "1", "0"}, strings.ToLower(os.Getenv(variable))) {
+			l.bad(variable, "is none of true, false, 1, 0")
+		}
 	}
 	if options.HostPort == "" {
 		options.HostPort = client.DefaultHostPort
@@ -229,6 +237,7 @@ func (l *loader) temporal(vars raw) Temporal {
 		options.Namespace = client.DefaultNamespace
 	}
 	l.address("TEMPORAL_ADDRESS", options.HostPort)
+	l.temporalName("TEMPORAL_NAMESPACE", options.Namespace)
 	ui := vars.UIURL
 	if ui == "" {
 		ui = defaultUI(options.HostPort)
@@ -288,6 +297,19 @@ func (l *loader) bytes(variable, value string, lowest, highest int64) int64 {
 		l.bad(variable, "%q is not a number of bytes from %d to %d", clip(value), lowest, highest)
 	}
 	return n
+}
+
+// withoutValues returns err without what it may repeat of a secret: a file name,
+// which is where a secret is put by mistake, or a piece of the TOML file, which
+// may hold an API key.
+func withoutValues(err error) error {
+	if syntax, ok := errors.AsType[toml.ParseError](err); ok {
+		return fmt.Errorf("the configuration file is not TOML at line %d", syntax.Position.Line)
+	}
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return errors.New(strings.Replace(err.Error(), file.Error(), file.Op+" the file: "+file.Err.Error(), 1))
+	}
+	return err
 }
 
 // clip bounds a value that an error repeats.

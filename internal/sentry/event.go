@@ -38,7 +38,7 @@ var (
 //
 // A nil error means that body is a JSON object in UTF-8.
 func EventName(resource string, body []byte) (string, error) {
-	if !isObject(body) {
+	if !IsObject(body) {
 		return "", ErrNotJSONObject
 	}
 	action := gjson.GetBytes(body, "action")
@@ -69,8 +69,9 @@ func EventName(resource string, body []byte) (string, error) {
 	return name, nil
 }
 
-// isObject reports whether body is a JSON object in UTF-8.
-func isObject(body []byte) bool {
+// IsObject reports whether body is a JSON object in UTF-8, nested no deeper than
+// 10,000 levels.
+func IsObject(body []byte) bool {
 	trimmed := bytes.TrimLeft(body, " \t\r\n")
 	return bytes.HasPrefix(trimmed, []byte("{")) && utf8.Valid(body) && validJSON(body)
 }
@@ -119,6 +120,7 @@ var identifying = []struct {
 	{"installation", []string{"installation"}},
 	{"preprod_artifact", []string{"buildId"}},
 	{"error", []string{"error"}},
+	{"", []string{"issue", "comment"}}, // either: some senders nest the issue that a comment is on
 	{"issue", []string{"issue"}},
 }
 
@@ -142,6 +144,9 @@ func inferResource(body []byte) string {
 		has[key.String()] = true
 		return true
 	})
+	if gjson.GetBytes(body, "comment").IsObject() {
+		has["comment"] = true
+	}
 	for _, row := range identifying {
 		found := true
 		for _, key := range row.keys {

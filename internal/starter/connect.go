@@ -36,6 +36,7 @@ func Connect(temporal config.Temporal, integrations []config.Integration, log *s
 		if c.clients[integration.Namespace] == nil {
 			options := temporal.Client
 			options.Namespace = integration.Namespace
+			options.DataConverter = DataConverter()
 			options.Logger = temporallog.NewStructuredLogger(log)
 			lazy, err := client.NewLazyClient(options)
 			if err != nil {

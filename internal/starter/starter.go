@@ -91,6 +91,15 @@ func (s *Starter) Plan(env sentry.Envelope) []Run {
 // deadline, whatever Temporal does.
 func (s *Starter) Start(ctx context.Context, env sentry.Envelope) ([]Run, error) {
 	runs := s.Plan(env)
+	if len(runs) == 0 {
+		return nil, nil
+	}
+	switch large, err := tooLarge(env); {
+	case err != nil:
+		return nil, fmt.Errorf("encode delivery %s: %w", env.IdempotencyKey, err)
+	case large:
+		return nil, ErrTooLarge
+	}
 	var group errgroup.Group // one failure does not stop the other starts
 	for i := range runs {
 		group.Go(func() error { return s.start(ctx, &runs[i], env) })
@@ -126,6 +135,33 @@ func (s *Starter) start(ctx context.Context, run *Run, env sentry.Envelope) erro
 	}
 	run.URL = s.url(env.IntegrationID, run.WorkflowID, run.RunID)
 	return nil
+}
+
+// ErrTooLarge says that Temporal does not take a delivery for its size.
+var ErrTooLarge = errors.New("the delivery is over Temporal's 2 MiB, even compressed")
+
+const (
+	// maxPayload is what a Temporal server takes unless it is told otherwise.
+	maxPayload = 2 << 20
+	// surelyFits is a body, in bytes, that is never over maxPayload once it is
+	// compressed.
+	surelyFits = 1 << 20
+)
+
+// tooLarge measures instead of asking: Temporal's answers differ with the size,
+// and one of them is that of a busy server, which the SDK keeps asking.
+func tooLarge(env sentry.Envelope) (bool, error) {
+	if len(env.Body) <= surelyFits {
+		return false, nil
+	}
+	payload, err := DataConverter().ToPayload(env)
+	return len(payload.GetData()) > maxPayload, err
+}
+
+// Permanent reports whether a start that failed with err would fail for ever.
+func Permanent(err error) bool {
+	_, invalid := errors.AsType[*serviceerror.InvalidArgument](err)
+	return invalid || errors.Is(err, ErrTooLarge)
 }
 
 // url is the page of a run in the Temporal UI; without runID the page of the

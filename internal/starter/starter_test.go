@@ -34,7 +34,10 @@ var (
 	also = triage.New("also_issues", func(workflow.Context, sentry.Envelope) (string, error) {
 		return "", nil
 	}, triage.On("sentry.issue.*"))
-	all = []triage.Workflow{echo, also}
+	length = triage.New("length_of_body", func(_ workflow.Context, env sentry.Envelope) (int, error) {
+		return len(env.Body), nil
+	}, triage.On("sentry.error.created"))
+	all = []triage.Workflow{echo, also, length}
 )
 
 // runWorker runs all on a task queue of the test's own and returns its name.

@@ -90,6 +90,19 @@ func (d *Definition[Out]) register(r worker.Registry) {
 	r.RegisterWorkflowWithOptions(d.run, workflow.RegisterOptions{Name: d.name})
 }
 
+// List returns the workflows. It panics when two of them share a name, so that
+// a wrong build cannot start.
+func List(workflows ...Workflow) []Workflow {
+	seen := map[string]bool{}
+	for _, w := range workflows {
+		if seen[w.Name()] {
+			panic("triage: two workflows are called " + w.Name())
+		}
+		seen[w.Name()] = true
+	}
+	return workflows
+}
+
 // Wanting returns the workflows of all that want event, in the order of all.
 func Wanting(all []Workflow, event string) []Workflow {
 	var wanting []Workflow
@@ -101,16 +114,11 @@ func Wanting(all []Workflow, event string) []Workflow {
 	return wanting
 }
 
-// Register makes r, a worker or a replayer, able to run all and the
-// activities: functions, or pointers to structs whose methods are activities.
-// It panics when two of them share a name.
+// Register makes a worker able to run all and the activities: functions, or
+// pointers to structs whose exported methods are activities. It panics when two
+// of either share a name.
 func Register(r worker.Registry, all []Workflow, activities ...any) {
-	seen := map[string]bool{}
 	for _, w := range all {
-		if seen[w.Name()] {
-			panic(fmt.Sprintf("triage: two workflows are called %s", w.Name()))
-		}
-		seen[w.Name()] = true
 		w.register(r)
 	}
 	for _, a := range activities {

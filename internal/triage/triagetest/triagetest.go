@@ -4,6 +4,7 @@ package triagetest
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -18,7 +19,6 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
-	"go.temporal.io/sdk/workflow"
 
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/triage"
@@ -26,19 +26,15 @@ import (
 
 // A Stub stands in for one activity during [Run].
 type Stub struct {
-	register func(*testsuite.TestWorkflowEnvironment)
-	replace  func(*testsuite.TestWorkflowEnvironment)
+	replace func(*testsuite.TestWorkflowEnvironment)
 }
 
 // Replace has fake called whenever the workflow calls activity. The two have
 // the same type, so a stub that no longer fits does not compile.
 func Replace[In, Out any](activity, fake func(context.Context, In) (Out, error)) Stub {
-	return Stub{
-		register: func(e *testsuite.TestWorkflowEnvironment) { e.RegisterActivity(activity) },
-		replace: func(e *testsuite.TestWorkflowEnvironment) {
-			e.OnActivity(activity, mock.Anything, mock.Anything).Return(fake)
-		},
-	}
+	return Stub{func(e *testsuite.TestWorkflowEnvironment) {
+		e.OnActivity(activity, mock.Anything, mock.Anything).Return(fake)
+	}}
 }
 
 // Run gives the payload file to w as a delivery and returns what w returns.
@@ -61,10 +57,7 @@ func Run[Out any](t testing.TB, w *triage.Definition[Out], payload string, stubs
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.NewTextHandler(t.Output(), nil))))
 	e := suite.NewTestWorkflowEnvironment()
-	triage.Register(registry{e}, []triage.Workflow{w})
-	for _, s := range stubs {
-		s.register(e)
-	}
+	triage.Register(e, []triage.Workflow{w})
 	e.RegisterDynamicActivity(func(ctx context.Context, _ converter.EncodedValues) (any, error) {
 		name := activity.GetInfo(ctx).ActivityType.Name
 		t.Errorf("%s calls the activity %s, which the test does not replace", w.Name(), name)
@@ -103,21 +96,12 @@ func delivery(t testing.TB, payload string) sentry.Envelope {
 	if err != nil {
 		t.Fatalf("%s would have been refused: %v", payload, err)
 	}
-	if _, want, _ := strings.Cut(event, "."); want != resource+"."+action && action != "archived" {
+	named, err := sentry.EventName(resource, fmt.Appendf(nil, `{"action":%q}`, action))
+	if err != nil || named != event {
 		t.Fatalf("%s holds the event %s", payload, event)
 	}
 	header := http.Header{}
 	header.Set(sentry.HeaderResource, resource)
 	header.Set(sentry.HeaderRequestID, "0123456789abcdef0123456789abcdef")
 	return sentry.NewEnvelope("sentry", event, header, body, time.Unix(1733337600, 0))
-}
-
-// registry lets triage.Register fill a test environment, which has all of a
-// worker's registry but the methods that nothing here calls.
-type registry struct {
-	*testsuite.TestWorkflowEnvironment
-}
-
-func (r registry) RegisterDynamicWorkflow(w any, options workflow.DynamicRegisterOptions) {
-	r.TestWorkflowEnvironment.RegisterDynamicWorkflow(w, options)
 }

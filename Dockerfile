@@ -1,0 +1,26 @@
+# One image for each program, `docker build --target ingress .` and `--target
+# worker`: nothing in it but the program and the authorities that it trusts.
+FROM golang:1.26.8-bookworm AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /out/ ./cmd/ingress ./cmd/worker
+RUN mkdir /empty
+
+FROM scratch AS base
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+USER 65532:65532
+
+FROM base AS worker
+COPY --from=build /out/worker /worker
+ENTRYPOINT ["/worker"]
+
+FROM base AS ingress
+COPY --from=build /out/ingress /ingress
+# What is kept of deliveries outlives the container, and a new volume takes over
+# the owner of this directory.
+COPY --from=build --chown=65532:65532 /empty /var/lib/sentry-temporal
+VOLUME /var/lib/sentry-temporal
+EXPOSE 8080
+ENTRYPOINT ["/ingress"]

@@ -1,0 +1,181 @@
+package sentry_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tidwall/gjson"
+
+	"sentry-temporal/internal/sentry"
+)
+
+func TestThereIsASampleOfEachEvent(t *testing.T) {
+	want := []string{
+		"activity_alert.triggered",
+		"comment.created", "comment.deleted", "comment.updated",
+		"error.created",
+		"event_alert.triggered",
+		"installation.created", "installation.deleted",
+		"issue.archived", "issue.assigned", "issue.created", "issue.ignored", "issue.resolved", "issue.unresolved",
+		"metric_alert.critical", "metric_alert.open", "metric_alert.resolved", "metric_alert.warning",
+		"preprod_artifact.build_distribution_completed", "preprod_artifact.size_analysis_completed",
+		"seer.coding_completed", "seer.coding_started",
+		"seer.iteration_completed", "seer.iteration_started",
+		"seer.pr_created", "seer.pr_ready_for_review",
+		"seer.root_cause_completed", "seer.root_cause_started",
+		"seer.solution_completed", "seer.solution_started",
+	}
+	if got := sentry.SampleNames(); !slices.Equal(got, want) {
+		t.Errorf("samples = %q, want %q", got, want)
+	}
+	if _, err := sentry.Sample("issue.exploded"); err == nil {
+		t.Error("there is a sample of an event that does not exist")
+	}
+}
+
+// escape is how Sentry writes a character that is not printable ASCII, or a
+// quote or a backslash.
+var escape = regexp.MustCompile(`\\(["\\nrtbf]|u[0-9a-f]{4})`)
+
+func TestSamplesAreInSentrysForm(t *testing.T) {
+	escaped := 0
+	eachSample(t, func(name string, body []byte) {
+		t.Run(name, func(t *testing.T) {
+			var compact bytes.Buffer
+			if err := json.Compact(&compact, body); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(compact.Bytes(), body) {
+				t.Error("there is white space between tokens")
+			}
+			if !isASCII(body) {
+				t.Error("there are bytes beyond printable ASCII")
+			}
+			if bytes.Contains(escape.ReplaceAll(body, nil), []byte(`\`)) {
+				t.Error(`there is an escape that Sentry does not write`)
+			}
+			var keys []string
+			gjson.ParseBytes(body).ForEach(func(key, _ gjson.Result) bool {
+				keys = append(keys, key.Str)
+				return true
+			})
+			if want := []string{"action", "installation", "data", "actor"}; !slices.Equal(keys, want) {
+				t.Errorf("keys = %q, want %q", keys, want)
+			}
+			if _, action, _ := strings.Cut(name, "."); gjson.GetBytes(body, "action").Str != action {
+				t.Errorf("action = %s", gjson.GetBytes(body, "action"))
+			}
+			if gjson.GetBytes(body, "installation.uuid").Str == "" {
+				t.Error("there is no installation.uuid")
+			}
+		})
+		if bytes.Contains(body, []byte(`\u`)) {
+			escaped++
+		}
+	})
+	if escaped < 10 {
+		t.Errorf("%d samples have escaped text, too few to show that it survives", escaped)
+	}
+}
+
+func isASCII(body []byte) bool {
+	return !bytes.ContainsFunc(body, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
+// renewed are the places of the ids that FreshIDs replaces; those in issueIDs
+// are of the same issue.
+var (
+	issueIDs = []string{"data.issue.id", "data.issue_id", "data.group_id", "data.error.issue_id", "data.event.issue_id"}
+	renewed  = slices.Concat(issueIDs, []string{
+		"data.issue.shortId", "data.comment_id", "data.error.event_id", "data.event.event_id",
+		"data.metric_alert.id", "data.run_id", "data.buildId",
+	})
+)
+
+func TestFreshIDs(t *testing.T) {
+	eachSample(t, func(name string, body []byte) {
+		t.Run(name, func(t *testing.T) {
+			one, two := sentry.FreshIDs(body), sentry.FreshIDs(body)
+
+			found := 0
+			for _, path := range renewed {
+				old := gjson.GetBytes(body, path)
+				if !old.Exists() {
+					continue
+				}
+				found++
+				if a, b := gjson.GetBytes(one, path).Raw, gjson.GetBytes(two, path).Raw; a == b || a == old.Raw || b == old.Raw {
+					t.Errorf("%s was %s, is %s and %s", path, old, a, b)
+				}
+				if bytes.Contains(one, []byte(old.String())) {
+					t.Errorf("%s, once %s, is left elsewhere in the body", old, path)
+				}
+			}
+			if found == 0 && !strings.HasPrefix(name, "installation.") {
+				t.Error("there is no id to renew")
+			}
+			if id := gjson.GetBytes(one, "data.issue.id").Str; !strings.Contains(gjson.GetBytes(one, "data.issue.url").Str, id) {
+				t.Errorf("the issue %s has the URL %s", id, gjson.GetBytes(one, "data.issue.url"))
+			}
+
+			if !isASCII(one) {
+				t.Error("there are bytes beyond printable ASCII")
+			}
+			before, err := sentry.EventName("", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after, err := sentry.EventName("", one); after != before || err != nil {
+				t.Errorf("the event is %q, %v; was %s", after, err, before)
+			}
+			if !sameShape(gjson.ParseBytes(one), gjson.ParseBytes(body)) {
+				t.Errorf("another shape: %s", one)
+			}
+		})
+	})
+}
+
+// sameShape reports whether two texts have the same keys in the same order and
+// the same types.
+func sameShape(a, b gjson.Result) bool {
+	if a.Type != b.Type || a.IsArray() != b.IsArray() {
+		return false
+	}
+	if a.Type != gjson.JSON {
+		return true
+	}
+	var as, bs []gjson.Result
+	collect := func(into *[]gjson.Result) func(key, value gjson.Result) bool {
+		return func(key, value gjson.Result) bool {
+			*into = append(*into, key, value)
+			return true
+		}
+	}
+	a.ForEach(collect(&as))
+	b.ForEach(collect(&bs))
+	if len(as) != len(bs) {
+		return false
+	}
+	for i := 0; i < len(as); i += 2 {
+		if as[i].Str != bs[i].Str || !sameShape(as[i+1], bs[i+1]) {
+			return false
+		}
+	}
+	return true
+}
+
+func TestNewRequestIDHasSentrysForm(t *testing.T) {
+	form := regexp.MustCompile(`^[0-9a-f]{32}$`)
+	seen := map[string]bool{}
+	for range 1000 { // enough to meet leading zeros
+		id := sentry.NewRequestID()
+		if !form.MatchString(id) || seen[id] {
+			t.Errorf("request id %q, there before: %t", id, seen[id])
+		}
+		seen[id] = true
+	}
+}

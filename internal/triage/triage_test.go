@@ -1,0 +1,310 @@
+package triage_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/triage"
+)
+
+func idle(workflow.Context, sentry.Envelope) (string, error) { return "", nil }
+
+func TestWants(t *testing.T) {
+	tests := map[string]struct {
+		on    triage.Events
+		wants []string
+		not   []string
+	}{
+		"an exact name": {
+			on:    triage.On("sentry.issue.created"),
+			wants: []string{"sentry.issue.created"},
+			not:   []string{"sentry.issue.resolved", "sentry.issue.created_again", "sentry.issue.create", "sentry.comment.created", ""},
+		},
+		"several names": {
+			on:    triage.On("sentry.issue.created", "sentry.seer.pr_created"),
+			wants: []string{"sentry.issue.created", "sentry.seer.pr_created"},
+			not:   []string{"sentry.seer.created", "sentry.issue.pr_created"},
+		},
+		"every action of a resource": {
+			on:    triage.On("sentry.issue.*"),
+			wants: []string{"sentry.issue.created", "sentry.issue.added_next_year"},
+			not:   []string{"sentry.issue_x.created", "sentry.issue", "sentry.comment.created", "other.issue.created"},
+		},
+		"every event": {
+			on:    triage.On("sentry.*"),
+			wants: []string{"sentry.issue.created", "sentry.release.added_next_year"},
+			not:   []string{"sentry_x.issue.created", "sentry", "other.issue.created"},
+		},
+		"every event, both parts spelled out": {
+			on:    triage.On("sentry.*.*"),
+			wants: []string{"sentry.issue.created", "sentry.release.added_next_year"},
+			not:   []string{"sentry_x.issue.created", "other.issue.created"},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := triage.New("some_workflow", idle, tt.on)
+			for _, event := range tt.wants {
+				if !w.Wants(event) {
+					t.Errorf("%q does not want %s", tt.on, event)
+				}
+			}
+			for _, event := range tt.not {
+				if w.Wants(event) {
+					t.Errorf("%q wants %s", tt.on, event)
+				}
+			}
+		})
+	}
+}
+
+func TestWantingKeepsTheOrder(t *testing.T) {
+	issue := triage.New("on_issue", idle, triage.On("sentry.issue.created"))
+	comment := triage.New("on_comment", idle, triage.On("sentry.comment.created"))
+	every := triage.New("on_all", idle, triage.On("sentry.*"))
+
+	got := triage.Wanting([]triage.Workflow{every, comment, issue}, "sentry.issue.created")
+	if len(got) != 2 || got[0] != triage.Workflow(every) || got[1] != triage.Workflow(issue) {
+		t.Errorf("Wanting = %v, want on_all and on_issue", got)
+	}
+	if got := triage.Wanting([]triage.Workflow{comment, issue}, "sentry.seer.pr_created"); len(got) != 0 {
+		t.Errorf("Wanting = %v, want none", got)
+	}
+}
+
+func TestNewRefusesAWrongDefinition(t *testing.T) {
+	longest := strings.Repeat("a", triage.MaxName)
+	good := triage.On("sentry.issue.created")
+
+	for _, name := range []string{"triage_sentry_issue", "a", "log2", "on_2nd", longest} {
+		t.Run("the name "+name+" is fine", func(t *testing.T) {
+			if got := triage.New(name, idle, good).Name(); got != name {
+				t.Errorf("Name = %q", got)
+			}
+		})
+	}
+	for _, name := range []string{
+		"", "TriageIssue", "triageIssue", "triage-issue", "triage.issue", "triage:issue", "triage issue", "triage__issue",
+		"_triage", "triage_", "2nd", "tri\u00e4ge", "triage\n", longest + "a",
+	} {
+		t.Run("the name "+name, func(t *testing.T) {
+			panics(t, func() { triage.New(name, idle, good) })
+		})
+	}
+	for _, event := range []string{
+		"", "*", "*.*", "*.issue.created", "sentry", "sentry.", "sentry.issue", "sentry.issue.", "sentry.issue.created.", "sentry..created",
+		"sentry.iss*", "sentry.issue.cre*", "sentry.issue*", "sentry*", "sentry.*.created", "sentry.**", "sentry.issue.**", "sentry.*.*.*",
+		"sentry.issue.created.twice", "sentry.issue.*.*", "Sentry.issue.created", "sentry.Issue.created", "issue.created",
+		" sentry.issue.created", "sentry.issue.created\n", "sentry.issue created",
+	} {
+		t.Run("the event "+event, func(t *testing.T) {
+			panics(t, func() { triage.New("some_workflow", idle, triage.On("sentry.issue.created", event)) })
+		})
+	}
+	t.Run("no event", func(t *testing.T) {
+		panics(t, func() { triage.New("some_workflow", idle, triage.On()) })
+	})
+	t.Run("no function", func(t *testing.T) {
+		panics(t, func() { triage.New[string]("some_workflow", nil, good) })
+	})
+}
+
+func TestListRefusesANameTwice(t *testing.T) {
+	one := triage.New("one", idle, triage.On("sentry.issue.created"))
+	again := triage.New("one", idle, triage.On("sentry.comment.created"))
+	two := triage.New("two", idle, triage.On("sentry.issue.created"))
+
+	if list := triage.List(one, two); len(list) != 2 {
+		t.Errorf("the list has %d", len(list))
+	}
+	panics(t, func() { triage.List(one, two, again) })
+}
+
+func TestRegisterRefusesAnActivityNameTwice(t *testing.T) {
+	c, err := client.NewLazyClient(client.Options{}) // never dials: nothing here calls it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	newWorker := func() worker.Worker { return worker.New(c, "queue", worker.Options{}) }
+	triage.Register(newWorker(), nil, &chat{}, upper)
+	panics(t, func() { triage.Register(newWorker(), nil, &chat{}, upper, &mail{}) })
+}
+
+func TestRegisteredWorkflowAndActivitiesRunUnderTheirNames(t *testing.T) {
+	w := triage.New("post_event", func(ctx workflow.Context, env sentry.Envelope) (string, error) {
+		var c *chat // what a workflow has of it: only the method's name travels
+		posted, err := triage.Do(ctx, c.Post, env.EventType)
+		if err != nil {
+			return "", err
+		}
+		return triage.Do(ctx, upper, posted)
+	}, triage.On("sentry.issue.created"))
+
+	e := environment(t)
+	triage.Register(e, []triage.Workflow{w}, &chat{room: "#backend"}, upper)
+	e.ExecuteWorkflow("post_event", sentry.Envelope{EventType: "sentry.issue.created"})
+
+	var got string
+	if err := e.GetWorkflowResult(&got); err != nil || got != "#BACKEND: SENTRY.ISSUE.CREATED" {
+		t.Errorf("result = %q, %v", got, err)
+	}
+}
+
+// chat is an outside system.
+type chat struct{ room string }
+
+func (c *chat) Post(_ context.Context, text string) (string, error) { return c.room + ": " + text, nil }
+
+// mail is another one.
+type mail struct{}
+
+func (*mail) Post(_ context.Context, text string) (string, error) { return text, nil }
+
+func upper(_ context.Context, text string) (string, error) { return strings.ToUpper(text), nil }
+
+func TestLocalReturnsWhatTheActivityReturns(t *testing.T) {
+	got := run(t, upper, local)
+	if got.err != nil || got.out != "IN" {
+		t.Errorf("Local = %q, %v", got.out, got.err)
+	}
+}
+
+func TestLocalGivesUpAfterThreeAttempts(t *testing.T) {
+	f := flaky{failures: 1000}
+	got := run(t, f.attempt, local)
+	if got.err == nil || f.made() != 3 {
+		t.Errorf("%d attempts, then %v", f.made(), got.err)
+	}
+}
+
+func TestLocalSucceedsAtTheThirdAttempt(t *testing.T) {
+	f := flaky{failures: 2}
+	got := run(t, f.attempt, local)
+	if got.err != nil || got.out != "in" || f.made() != 3 {
+		t.Errorf("%d attempts, then %q, %v", f.made(), got.out, got.err)
+	}
+}
+
+func TestDoRetriesUntilItSucceeds(t *testing.T) {
+	f := flaky{failures: 9} // the test environment ends all retries after 10 attempts
+	got := run(t, f.attempt, do)
+	if got.err != nil || got.out != "in" || f.made() != 10 {
+		t.Errorf("%d attempts, then %q, %v", f.made(), got.out, got.err)
+	}
+	// 1 s doubles up to a minute: 1+2+4+8+16+32+60+60+60.
+	if want := 243 * time.Second; got.took != want {
+		t.Errorf("it took %s, want %s", got.took, want)
+	}
+}
+
+func TestDoStopsAtAnErrorThatIsNotRetryable(t *testing.T) {
+	f := flaky{failures: 1000, final: true}
+	got := run(t, f.attempt, do)
+	var refused *temporal.ApplicationError
+	if !errors.As(got.err, &refused) || refused.Type() != "Refused" || f.made() != 1 {
+		t.Errorf("%d attempts, then %v", f.made(), got.err)
+	}
+}
+
+func TestActivitiesRunUnderTheirTimeouts(t *testing.T) {
+	timeouts := func(ctx context.Context, _ string) (string, error) {
+		info := activity.GetInfo(ctx)
+		return fmt.Sprintf("local %t, an attempt %s, in all %s", info.IsLocalActivity, info.StartToCloseTimeout, info.ScheduleToCloseTimeout), nil
+	}
+	for name, tt := range map[string]struct {
+		call call
+		want string
+	}{
+		"Local": {local, "local true, an attempt 2s, in all 5s"},
+		"Do":    {do, "local false, an attempt 30s, in all 1h0m0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := run(t, timeouts, tt.call); got.out != tt.want {
+				t.Errorf("%q, %v; want %q", got.out, got.err, tt.want)
+			}
+		})
+	}
+}
+
+// flaky is an activity that fails a few times, and counts its attempts.
+type flaky struct {
+	failures int32
+	final    bool // the errors are not retryable
+	count    atomic.Int32
+}
+
+func (f *flaky) made() int32 { return f.count.Load() }
+
+func (f *flaky) attempt(_ context.Context, in string) (string, error) {
+	switch n := f.count.Add(1); {
+	case n > f.failures:
+		return in, nil
+	case f.final:
+		return "", temporal.NewNonRetryableApplicationError("no such channel", "Refused", nil)
+	}
+	return "", errors.New("connection refused")
+}
+
+type (
+	step func(context.Context, string) (string, error)
+	call func(workflow.Context, step) (string, error)
+)
+
+func local(ctx workflow.Context, a step) (string, error) { return triage.Local(ctx, a, "in") }
+func do(ctx workflow.Context, a step) (string, error)    { return triage.Do(ctx, a, "in") }
+
+type outcome struct {
+	out  string
+	err  error
+	took time.Duration // on the workflow's clock
+}
+
+// run returns what becomes of activity when a workflow calls it.
+func run(t *testing.T, a step, call call) (got outcome) {
+	t.Helper()
+	w := triage.New("some_workflow", func(ctx workflow.Context, _ sentry.Envelope) (string, error) {
+		start := workflow.Now(ctx)
+		got.out, got.err = call(ctx, a)
+		got.took = workflow.Now(ctx).Sub(start)
+		return "", nil
+	}, triage.On("sentry.issue.created"))
+	e := environment(t)
+	triage.Register(e, []triage.Workflow{w}, a)
+	e.ExecuteWorkflow("some_workflow", sentry.Envelope{})
+	if err := e.GetWorkflowError(); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func environment(t *testing.T) *testsuite.TestWorkflowEnvironment {
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.NewTextHandler(t.Output(), nil))))
+	return suite.NewTestWorkflowEnvironment()
+}
+
+func panics(t *testing.T, f func()) {
+	t.Helper()
+	defer func() {
+		if recover() == nil {
+			t.Error("there was no panic")
+		}
+	}()
+	f()
+}
