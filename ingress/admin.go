@@ -2,35 +2,227 @@ package ingress
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"go.temporal.io/sdk/converter"
 
+	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/telemetry"
 )
 
-// readyTimeout bounds the question whether Temporal answers.
-const readyTimeout = 2 * time.Second
+// Parking is where deliveries are that cannot become runs without a person's
+// help.
+type Parking interface {
+	Parked(after uint64, limit int) ([]journal.Parked, error)
+	Export(id uint64) (sentry.Envelope, error)
+	Unpark(ctx context.Context, id uint64) error
+	UnparkAll(ctx context.Context) (int, error)
+	Discard(ctx context.Context, id uint64) error
+}
 
-// Admin returns the handler for the admin address: GET /healthz says that the
-// process is up, GET /readyz whether ready returns nil, with 200 or 503. It is
-// not for the public: what is wrong stands in the answer.
-func Admin(ready func(context.Context) error, log *slog.Logger) http.Handler {
+// AdminOptions are what the admin handler is made of.
+type AdminOptions struct {
+	Ready   func(context.Context) error // whether Temporal answers
+	Parking Parking                     // nil without a journal
+	Codec   converter.PayloadCodec
+	UIURL   string // base address of the Temporal UI, which may ask the codec
+	Log     *slog.Logger
+}
+
+const (
+	// readyTimeout bounds the question whether Temporal answers.
+	readyTimeout = 2 * time.Second
+	// maxCodecBody bounds what the codec is given: some payloads of up to
+	// 2 MiB each, in base64.
+	maxCodecBody = 16 << 20
+	// parkedPage is how many parked deliveries are listed at once.
+	parkedPage = 100
+)
+
+// Admin returns the handler for the admin address, which is not for the public:
+//
+//	GET    /healthz            whether the process is up
+//	GET    /readyz             whether Temporal answers
+//	GET    /parked             parked deliveries, those after ?after=ID
+//	GET    /parked/{id}        the envelope of one, with its body
+//	POST   /parked/{id}/retry  puts one back into the queue
+//	POST   /parked/retry       puts all back
+//	DELETE /parked/{id}        discards one
+//	POST   /codec/decode       makes compressed payloads readable for the Temporal UI
+//
+// All but the first two answer only what cannot come from a page of another
+// site that an engineer has open.
+func Admin(o AdminOptions) http.Handler {
+	a := &admin{o}
 	router := newRouter()
 	router.GET("/healthz", func(c *gin.Context) { c.PureJSON(http.StatusOK, gin.H{"status": "up"}) })
-	router.GET("/readyz", func(c *gin.Context) {
-		ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
-		defer cancel()
-		if err := ready(ctx); err != nil {
-			log.WarnContext(ctx, "not ready", telemetry.KeyError, err.Error())
-			refuse(c, http.StatusServiceUnavailable, err.Error())
-			return
-		}
-		c.PureJSON(http.StatusOK, gin.H{"status": "ready"})
+	router.GET("/readyz", a.ready)
+	local := router.Group("/", localOnly)
+	if o.Parking != nil {
+		local.GET("/parked", a.listParked)
+		local.GET("/parked/:id", a.exportParked)
+		local.POST("/parked/:id/retry", a.retryParked)
+		local.POST("/parked/retry", a.retryAllParked)
+		local.DELETE("/parked/:id", a.discardParked)
+	}
+	codec := http.StripPrefix("/codec", converter.NewPayloadCodecHTTPHandler(o.Codec))
+	forUI := router.Group("/codec", knownHost, a.allowUI)
+	forUI.OPTIONS("/decode")
+	forUI.POST("/decode", func(c *gin.Context) {
+		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxCodecBody)
+		codec.ServeHTTP(c.Writer, c.Request)
 	})
-	router.NoMethod(func(c *gin.Context) { refuse(c, http.StatusMethodNotAllowed, "this address is asked with GET") })
-	router.NoRoute(func(c *gin.Context) { refuse(c, http.StatusNotFound, "there are /healthz and /readyz here") })
+	router.NoMethod(func(c *gin.Context) { refuse(c, http.StatusMethodNotAllowed, "not this method") })
+	router.NoRoute(func(c *gin.Context) { refuse(c, http.StatusNotFound, "nothing is here") })
 	return router
+}
+
+type admin struct{ AdminOptions }
+
+func (a *admin) ready(c *gin.Context) {
+	ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
+	defer cancel()
+	if err := a.Ready(ctx); err != nil {
+		a.Log.WarnContext(ctx, "not ready", telemetry.KeyError, err.Error())
+		refuse(c, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	c.PureJSON(http.StatusOK, gin.H{"status": "ready"})
+}
+
+func (a *admin) listParked(c *gin.Context) {
+	after, err := strconv.ParseUint(c.DefaultQuery("after", "0"), 10, 64)
+	if err != nil {
+		refuse(c, http.StatusBadRequest, "after is not an id")
+		return
+	}
+	list, err := a.Parking.Parked(after, parkedPage)
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	c.PureJSON(http.StatusOK, gin.H{"parked": append([]journal.Parked{}, list...)})
+}
+
+func (a *admin) exportParked(c *gin.Context) {
+	a.withID(c, func(id uint64) error {
+		env, err := a.Parking.Export(id)
+		if err == nil {
+			c.PureJSON(http.StatusOK, env)
+		}
+		return err
+	})
+}
+
+func (a *admin) retryParked(c *gin.Context) {
+	a.withID(c, func(id uint64) error {
+		err := a.Parking.Unpark(c.Request.Context(), id)
+		if err == nil {
+			c.PureJSON(http.StatusOK, gin.H{"retried": 1})
+		}
+		return err
+	})
+}
+
+func (a *admin) retryAllParked(c *gin.Context) {
+	n, err := a.Parking.UnparkAll(c.Request.Context())
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	c.PureJSON(http.StatusOK, gin.H{"retried": n})
+}
+
+func (a *admin) discardParked(c *gin.Context) {
+	a.withID(c, func(id uint64) error {
+		err := a.Parking.Discard(c.Request.Context(), id)
+		if err == nil {
+			c.PureJSON(http.StatusOK, gin.H{"discarded": 1})
+		}
+		return err
+	})
+}
+
+// withID calls do with the id of the path and answers its error.
+func (a *admin) withID(c *gin.Context, do func(id uint64) error) {
+	id, err := strconv.ParseUint(c.Param("id"), 10, 64)
+	if err != nil {
+		refuse(c, http.StatusNotFound, journal.ErrNotParked.Error())
+		return
+	}
+	if err := do(id); err != nil {
+		a.fail(c, err)
+	}
+}
+
+func (a *admin) fail(c *gin.Context, err error) {
+	if errors.Is(err, journal.ErrNotParked) {
+		refuse(c, http.StatusNotFound, journal.ErrNotParked.Error())
+		return
+	}
+	a.Log.ErrorContext(c.Request.Context(), "admin request", telemetry.KeyError, err.Error())
+	refuse(c, http.StatusInternalServerError, internalError)
+}
+
+// allowUI lets the Temporal UI, in its users' browsers, ask from its own
+// origin, and no other page.
+func (a *admin) allowUI(c *gin.Context) {
+	origin := c.GetHeader("Origin")
+	ui, err := url.Parse(a.UIURL)
+	if err != nil || a.UIURL == "" || !sameOrigin(origin, ui) {
+		if origin != "" {
+			c.Abort()
+			refuse(c, http.StatusForbidden, "this is for the Temporal UI")
+		}
+		return // not a browser
+	}
+	c.Header("Access-Control-Allow-Origin", origin)
+	c.Header("Access-Control-Allow-Methods", http.MethodPost)
+	c.Header("Access-Control-Allow-Headers", "Content-Type, X-Namespace, Authorization")
+	c.Header("Vary", "Origin")
+	if c.Request.Method == http.MethodOptions {
+		c.AbortWithStatus(http.StatusNoContent)
+	}
+}
+
+// sameOrigin also takes localhost for 127.0.0.1: people type either.
+func sameOrigin(origin string, ui *url.URL) bool {
+	normal := func(s string) string { return strings.Replace(s, "//localhost:", "//127.0.0.1:", 1) }
+	return normal(origin) == normal(ui.Scheme+"://"+ui.Host)
+}
+
+var crossOrigin = http.NewCrossOriginProtection()
+
+// localOnly refuses what a page of another site may have made a browser send:
+// by its origin, and by a name that the site has pointed here.
+func localOnly(c *gin.Context) {
+	knownHost(c)
+	if c.IsAborted() {
+		return
+	}
+	if err := crossOrigin.Check(c.Request); err != nil {
+		c.Abort()
+		refuse(c, http.StatusForbidden, "this does not answer pages of other sites")
+	}
+}
+
+// knownHost takes addresses and names without a dot, which nobody else can own.
+func knownHost(c *gin.Context) {
+	host := c.Request.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if net.ParseIP(strings.Trim(host, "[]")) == nil && strings.Contains(host, ".") {
+		c.Abort()
+		refuse(c, http.StatusForbidden, "this does not answer to this name: use an address or localhost")
+	}
 }

@@ -76,7 +76,7 @@ func BenchmarkExchange(b *testing.B) {
 		"ingress": ingress.New(ingress.Options{
 			Integrations: []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}},
 			MaxBodyBytes: maxBody,
-			Starter: &starterFunc{func(context.Context, sentry.Envelope) ([]starter.Run, error) {
+			Inbox: &inboxFunc{func(context.Context, sentry.Envelope) ([]starter.Run, error) {
 				return []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:x", RunID: "run", Status: starter.Started}}, nil
 			}},
 			Log: telemetry.NewLogger(io.Discard, true, slog.LevelInfo),
@@ -104,10 +104,10 @@ func BenchmarkExchange(b *testing.B) {
 	}
 }
 
-type starterFunc struct {
+type inboxFunc struct {
 	start func(context.Context, sentry.Envelope) ([]starter.Run, error)
 }
 
-func (f *starterFunc) Start(ctx context.Context, env sentry.Envelope) ([]starter.Run, error) {
+func (f *inboxFunc) Deliver(ctx context.Context, env sentry.Envelope, _ time.Duration) ([]starter.Run, error) {
 	return f.start(ctx, env)
 }

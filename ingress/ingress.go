@@ -12,6 +12,8 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -22,25 +24,31 @@ import (
 	"sentry-temporal/internal/telemetry"
 )
 
-// Starter makes deliveries into workflow runs.
-type Starter interface {
-	// Start returns a run for each workflow that wants env: none is fine. It
-	// is idempotent, obeys ctx's deadline, and an error means that env may not
-	// have been kept.
-	Start(ctx context.Context, env sentry.Envelope) ([]starter.Run, error)
+// Inbox takes deliveries in.
+type Inbox interface {
+	// Deliver keeps env, or has it started, and returns a run for each
+	// workflow that wants it: none is fine. An error means that env may be
+	// lost. With wait it also waits that long for the runs to start. It is
+	// idempotent and obeys ctx's deadline.
+	Deliver(ctx context.Context, env sentry.Envelope, wait time.Duration) ([]starter.Run, error)
 }
 
 // Options are what an ingress is made of.
 type Options struct {
 	Integrations []config.Integration
 	MaxBodyBytes int64 // a larger body is answered 413
-	Starter      Starter
+	Inbox        Inbox
 	Log          *slog.Logger
 }
 
-// startTimeout bounds Starter.Start. Sentry gives the whole exchange one
-// second; what is left is for the network and for reading the body.
-const startTimeout = 700 * time.Millisecond
+const (
+	// keepTimeout bounds Inbox.Deliver. Sentry gives the whole exchange one
+	// second; what is left is for the network and for reading the body.
+	keepTimeout = 700 * time.Millisecond
+	// maxWait bounds what a sender may ask for with "Prefer: wait=N". Sentry
+	// does not ask.
+	maxWait = 10 * time.Second
+)
 
 // answer is the body of an answer to a delivery that was taken.
 type answer struct {
@@ -96,7 +104,8 @@ func (h *handler) deliver(c *gin.Context) {
 		slog.String(telemetry.KeyRequestID, clip(c.GetHeader(sentry.HeaderRequestID))),
 		slog.String(telemetry.KeyIntegration, clip(c.Param("integration"))),
 	}
-	taken, err := h.take(c.Writer, c.Request, c.Param("integration"))
+	wait := preferredWait(c.Request.Header)
+	taken, err := h.take(c.Writer, c.Request, c.Param("integration"), wait)
 	if taken.Event != "" {
 		attrs = append(attrs, slog.String(telemetry.KeyEvent, taken.Event))
 	}
@@ -109,6 +118,9 @@ func (h *handler) deliver(c *gin.Context) {
 		attrs = append(attrs,
 			slog.String(telemetry.KeyOutcome, string(taken.Status)),
 			slog.Any(telemetry.KeyWorkflowIDs, ids))
+		if wait > 0 {
+			c.Header("Preference-Applied", fmt.Sprintf("wait=%d", wait/time.Second))
+		}
 		c.PureJSON(http.StatusAccepted, taken)
 	} else {
 		refusal := asRefusal(err)
@@ -138,10 +150,10 @@ func (h *handler) deliver(c *gin.Context) {
 	h.Log.LogAttrs(c.Request.Context(), level, "delivery", attrs...)
 }
 
-// take is the way of a delivery: cap, verify, name, wrap, start. With an error
+// take is the way of a delivery: cap, verify, name, wrap, keep. With an error
 // the answer holds what was known by then. Errors that are not a refusal are
 // bugs.
-func (h *handler) take(w http.ResponseWriter, r *http.Request, integration string) (taken answer, err error) {
+func (h *handler) take(w http.ResponseWriter, r *http.Request, integration string, wait time.Duration) (taken answer, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &refusal{status: http.StatusInternalServerError, words: internalError, cause: fmt.Errorf("panic: %v", p), stack: string(debug.Stack())}
@@ -166,15 +178,34 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, integration strin
 	taken = answer{Event: event, IdempotencyKey: env.IdempotencyKey}
 
 	// Sentry hanging up must not stop what has begun.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), startTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), keepTimeout+wait)
 	defer cancel()
-	runs, err := h.Starter.Start(ctx, env)
+	runs, err := h.Inbox.Deliver(ctx, env, wait)
 	if err != nil {
 		return taken, &refusal{status: http.StatusInternalServerError, words: "the delivery could not be kept, send it again", cause: err}
 	}
 	taken.Status = starter.Overall(runs)
 	taken.Runs = append([]starter.Run{}, runs...) // [] in JSON, not null
 	return taken, nil
+}
+
+// preferredWait returns how long the sender would like to wait for the runs to
+// start: the preference "wait" of RFC 7240, in seconds, at most maxWait. What is
+// malformed counts as absent.
+func preferredWait(header http.Header) time.Duration {
+	for preference := range strings.SplitSeq(strings.Join(header.Values("Prefer"), ","), ",") {
+		preference, _, _ = strings.Cut(preference, ";")
+		name, value, _ := strings.Cut(preference, "=")
+		if !strings.EqualFold(strings.TrimSpace(name), "wait") {
+			continue
+		}
+		seconds, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
+		if err != nil {
+			return 0
+		}
+		return min(time.Duration(seconds)*time.Second, maxWait)
+	}
+	return 0
 }
 
 // readBody reads no further than the cap.

@@ -29,16 +29,18 @@ const (
 	issueBody = `{"action":"created","installation":{"uuid":"u"},"data":{"issue":{"id":"4711"}},"actor":{"type":"application","id":"sentry","name":"Sentry"}}`
 )
 
-// starts is a Starter that notes what it is given.
+// starts is an Inbox that notes what it is given.
 type starts struct {
 	mu    sync.Mutex
 	envs  []sentry.Envelope
+	waits []time.Duration
 	start func(context.Context, sentry.Envelope) ([]starter.Run, error) // nil: one started run
 }
 
-func (s *starts) Start(ctx context.Context, env sentry.Envelope) ([]starter.Run, error) {
+func (s *starts) Deliver(ctx context.Context, env sentry.Envelope, wait time.Duration) ([]starter.Run, error) {
 	s.mu.Lock()
 	s.envs = append(s.envs, env)
+	s.waits = append(s.waits, wait)
 	s.mu.Unlock()
 	if s.start != nil {
 		return s.start(ctx, env)
@@ -68,7 +70,7 @@ func newServer(t testing.TB, s *starts) *server {
 			{Name: "mobile", Secrets: []config.Secret{"the-secret-of-mobile"}},
 		},
 		MaxBodyBytes: maxBody,
-		Starter:      s,
+		Inbox:        s,
 		Log:          telemetry.NewLogger(logs, true, slog.LevelDebug),
 	})
 	srv := httptest.NewServer(handler)
@@ -326,6 +328,33 @@ func TestADeliveryWithoutFitRequestIDIsKeyedByItsBody(t *testing.T) {
 	}
 }
 
+func TestPreferWait(t *testing.T) {
+	for name, test := range map[string]struct {
+		prefer  []string
+		waits   time.Duration
+		applied string
+	}{
+		"no preference":       {},
+		"seconds":             {prefer: []string{"wait=3"}, waits: 3 * time.Second, applied: "wait=3"},
+		"at most ten seconds": {prefer: []string{"wait=86400"}, waits: 10 * time.Second, applied: "wait=10"},
+		"among others":        {prefer: []string{`respond-async; x=1, Wait = "2";y`}, waits: 2 * time.Second, applied: "wait=2"},
+		"in a second header":  {prefer: []string{"return=minimal", "wait=1"}, waits: time.Second, applied: "wait=1"},
+		"not a number":        {prefer: []string{"wait=soon"}},
+		"negative":            {prefer: []string{"wait=-1"}},
+		"beyond all bounds":   {prefer: []string{"wait=99999999999999999999"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, &starts{})
+			r := s.signed(t, "sentry", issueBody)
+			r.Header["Prefer"] = test.prefer
+			response, _ := do(t, r)
+			if got := response.Header.Get("Preference-Applied"); got != test.applied || s.starts.waits[0] != test.waits {
+				t.Errorf("waited %s, answered %q", s.starts.waits[0], got)
+			}
+		})
+	}
+}
+
 func TestOneLogLineForEachDelivery(t *testing.T) {
 	tests := map[string]struct {
 		change []func(*http.Request)
@@ -466,7 +495,7 @@ func FuzzDelivery(f *testing.F) {
 	handler := ingress.New(ingress.Options{
 		Integrations: []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}},
 		MaxBodyBytes: 1 << 20,
-		Starter:      s,
+		Inbox:        s,
 		Log:          slog.New(slog.DiscardHandler),
 	})
 	f.Fuzz(func(t *testing.T, resource, requestID string, body []byte) {

@@ -15,7 +15,7 @@ import (
 const (
 	readHeaderTimeout = 3 * time.Second
 	readTimeout       = 5 * time.Second  // headers and body
-	writeTimeout      = 10 * time.Second // from the end of the headers
+	writeTimeout      = 20 * time.Second // from the end of the headers; more than maxWait
 	idleTimeout       = 60 * time.Second
 	maxHeaderBytes    = 16 << 10
 	stopTimeout       = 10 * time.Second

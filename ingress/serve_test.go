@@ -124,7 +124,10 @@ func TestAdmin(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			l := listen(t)
-			handler := ingress.Admin(func(context.Context) error { return test.ready }, slog.New(slog.DiscardHandler))
+			handler := ingress.Admin(ingress.AdminOptions{
+				Ready: func(context.Context) error { return test.ready },
+				Log:   slog.New(slog.DiscardHandler),
+			})
 			go func() { _ = ingress.Serve(t.Context(), l, handler, slog.New(slog.DiscardHandler)) }()
 			response, err := http.Get("http://" + l.Addr().String() + test.path)
 			if err != nil {

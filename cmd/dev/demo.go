@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -32,6 +33,11 @@ const demoTimeout = 2 * time.Minute
 func demo(ctx context.Context, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
+	dir, err := os.MkdirTemp("", "sentry-temporal-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
 	s := stack{
 		ingress: config.Ingress{
 			Common: config.Common{Integrations: []config.Integration{{
@@ -43,6 +49,7 @@ func demo(ctx context.Context, stdout io.Writer) error {
 			ListenAddr:   "127.0.0.1:0",
 			AdminAddr:    "127.0.0.1:0",
 			MaxBodyBytes: 8 << 20,
+			JournalDir:   dir,
 		},
 		log: telemetry.NewLogger(io.Discard, false, slog.LevelError),
 	}
@@ -96,6 +103,7 @@ func (d *demonstration) play(ctx context.Context) error {
 			Resource:  resource,
 			RequestID: sentry.NewRequestID(),
 			Body:      sentry.FreshIDs(body),
+			Wait:      10,
 		}
 		event, err := sentry.EventName(resource, body)
 		if err != nil {

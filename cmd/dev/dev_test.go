@@ -74,10 +74,10 @@ func TestDevUntilInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	answer, err := hook.Send(t.Context(), hook.Delivery{
-		URL: printed["Webhook URL"], Secret: printed["Client Secret"], RequestID: sentry.NewRequestID(), Body: body,
+		URL: printed["Webhook URL"], Secret: printed["Client Secret"], RequestID: sentry.NewRequestID(), Body: body, Wait: 5,
 	})
 	if err != nil || answer.Status != starter.Started {
-		t.Errorf("a delivery was answered %+v, %v; printed was %v; logged was %s", answer, err, printed, stderr)
+		t.Errorf("a delivery was answered %+v, %v; printed was %v", answer, err, printed)
 	}
 	ui := strings.TrimPrefix(printed["Temporal UI"], "http://")
 	response, err := http.Get("http://" + ui + "/api/v1/namespaces/default")

@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("dev", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var (
-		dir    = flags.String("dir", ".dev", "keep Temporal's database and log in this directory")
+		dir    = flags.String("dir", ".dev", "keep Temporal's database and log, and the journal, in this directory")
 		port   = flags.Int("temporal-port", 7233, "port of Temporal, 0 for a free one")
 		uiPort = flags.Int("ui-port", 8233, "port of the Temporal UI, 0 for a free one")
 	)
@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // dev runs the stack until ctx is done.
 func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Writer) error {
-	cfg, err := devConfig()
+	cfg, err := devConfig(dir)
 	if err != nil {
 		return err
 	}
@@ -101,13 +101,16 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 
 // devConfig reads the environment like the ingress does, with defaults for a
 // laptop. The Temporal connection is the dev server's, whatever it says.
-func devConfig() (config.Ingress, error) {
+func devConfig(dir string) (config.Ingress, error) {
 	defaults := map[string]string{
 		"LISTEN_ADDR": "127.0.0.1:8080",
 		"LOG_FORMAT":  "text",
 	}
 	if os.Getenv("SENTRY_CLIENT_SECRET_FILE") == "" {
 		defaults["SENTRY_CLIENT_SECRET"] = hook.DevelopmentSecret
+	}
+	if _, set := os.LookupEnv("JOURNAL_DIR"); !set { // empty turns it off
+		defaults["JOURNAL_DIR"] = filepath.Join(dir, "journal")
 	}
 	for name, value := range defaults {
 		if os.Getenv(name) == "" {

@@ -43,6 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		requestID = flags.String("request-id", "", "send this Request-ID (default: a new one for each send)")
 		count     = flags.Int("n", 1, "send each delivery this many times")
 		bodyFile  = flags.String("body", "", "send this file, byte for byte, instead of a sample; a name then only sets the resource")
+		wait      = flags.Int("wait", 5, "wait up to this many seconds for the runs to start; 0 does not, like Sentry")
 		list      = flags.Bool("list", false, "list the samples and end")
 	)
 	flags.Usage = func() {
@@ -81,7 +82,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 				return err
 			}
 			resource, _, _ := strings.Cut(name, ".")
-			d := hook.Delivery{URL: *url, Secret: *secret, Resource: resource, RequestID: *requestID, Body: body}
+			d := hook.Delivery{URL: *url, Secret: *secret, Resource: resource, RequestID: *requestID, Body: body, Wait: *wait}
 			if d.RequestID == "" {
 				d.RequestID = sentry.NewRequestID()
 			}

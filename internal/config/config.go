@@ -28,6 +28,10 @@ type Ingress struct {
 	ListenAddr   string // where Sentry posts to
 	AdminAddr    string // health; not for the public
 	MaxBodyBytes int64  // of a webhook's body
+	// JournalDir is where deliveries are kept until Temporal has them; with ""
+	// an answer waits for Temporal instead.
+	JournalDir      string
+	JournalMaxBytes int64 // of the deliveries that are kept
 }
 
 // Worker is the configuration of the worker.
@@ -69,6 +73,8 @@ type raw struct {
 	ListenAddr   string `envconfig:"LISTEN_ADDR" default:":8080"`
 	AdminAddr    string `envconfig:"ADMIN_ADDR" default:"127.0.0.1:8081"`
 	MaxBodyBytes string `envconfig:"MAX_BODY_BYTES" default:"8388608"`
+	JournalDir   string `envconfig:"JOURNAL_DIR" default:"journal"`
+	JournalMax   string `envconfig:"JOURNAL_MAX_BYTES" default:"1073741824"`
 	UIURL        string `envconfig:"TEMPORAL_UI_URL"`
 	LogFormat    string `envconfig:"LOG_FORMAT" default:"json"`
 	LogLevel     string `envconfig:"LOG_LEVEL" default:"info"`
@@ -88,10 +94,12 @@ type rawIntegration struct {
 func LoadIngress() (Ingress, error) {
 	l, vars := newLoader()
 	cfg := Ingress{
-		Common:       l.common(vars, true),
-		ListenAddr:   l.address("LISTEN_ADDR", vars.ListenAddr),
-		AdminAddr:    l.address("ADMIN_ADDR", vars.AdminAddr),
-		MaxBodyBytes: l.bytes("MAX_BODY_BYTES", vars.MaxBodyBytes, 1<<10, 32<<20),
+		Common:          l.common(vars, true),
+		ListenAddr:      l.address("LISTEN_ADDR", vars.ListenAddr),
+		AdminAddr:       l.address("ADMIN_ADDR", vars.AdminAddr),
+		MaxBodyBytes:    l.bytes("MAX_BODY_BYTES", vars.MaxBodyBytes, 1<<10, 32<<20),
+		JournalDir:      vars.JournalDir,
+		JournalMaxBytes: l.bytes("JOURNAL_MAX_BYTES", vars.JournalMax, 64<<20, 1<<40),
 	}
 	return cfg, l.err()
 }

@@ -14,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,6 +107,9 @@ func (s *Server) awaitHealthy(ctx context.Context) error {
 	for {
 		asking, cancel := context.WithTimeout(ctx, time.Second)
 		_, err := c.WorkflowService().DescribeNamespace(asking, &workflowservice.DescribeNamespaceRequest{Namespace: client.DefaultNamespace})
+		if err == nil {
+			err = s.askUI(asking)
+		}
 		cancel()
 		if err == nil {
 			return nil
@@ -118,6 +122,23 @@ func (s *Server) awaitHealthy(ctx context.Context) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// askUI returns nil if the UI shows the namespace.
+func (s *Server) askUI(ctx context.Context) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.UIURL+"/api/v1/namespaces/"+client.DefaultNamespace, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return errors.New("the Temporal UI answers " + response.Status)
+	}
+	return nil
 }
 
 // Exited is closed when the server has ended, however that came.

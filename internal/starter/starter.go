@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
@@ -108,6 +109,12 @@ func (s *Starter) Start(ctx context.Context, env sentry.Envelope) ([]Run, error)
 		return nil, err
 	}
 	return runs, nil
+}
+
+// Deliver is [Starter.Start] for an ingress without a journal: what Temporal has
+// stored is kept, and nothing else is.
+func (s *Starter) Deliver(ctx context.Context, env sentry.Envelope, _ time.Duration) ([]Run, error) {
+	return s.Start(ctx, env)
 }
 
 // start uses the only combination of options with which the SDK tells a new

@@ -26,6 +26,7 @@ type Delivery struct {
 	Resource  string // value of Sentry-Hook-Resource; "": no such header
 	RequestID string
 	Body      []byte
+	Wait      int // seconds to wait for the runs to start; 0: do not, like Sentry
 }
 
 // Answer is what the ingress said.
@@ -55,6 +56,9 @@ func (d Delivery) Request(ctx context.Context) (*http.Request, error) {
 	r.Header.Set(sentry.HeaderSignature, sentry.Sign(d.Secret, d.Body))
 	if d.Resource != "" {
 		r.Header.Set(sentry.HeaderResource, d.Resource)
+	}
+	if d.Wait > 0 {
+		r.Header.Set("Prefer", fmt.Sprintf("wait=%d", d.Wait))
 	}
 	return r, nil
 }

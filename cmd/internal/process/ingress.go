@@ -7,18 +7,24 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"sentry-temporal/ingress"
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
 	"sentry-temporal/workflows"
 )
 
-// Ingress serves webhooks on public and health on admin until ctx is done,
-// then lets the deliveries under way finish. It closes the listeners.
+// drainTimeout is what the forwarder gets to start what is kept when the
+// ingress stops. What is left is for the next start.
+const drainTimeout = 5 * time.Second
+
+// Ingress serves webhooks on public and the admin address on admin until ctx is
+// done, then lets the deliveries under way finish. It closes the listeners.
 func Ingress(ctx context.Context, cfg config.Ingress, public, admin net.Listener, log *slog.Logger) error {
 	defer func() { _ = errors.Join(public.Close(), admin.Close()) }() // mostly closed by then
 	connections, err := starter.Connect(cfg.Temporal, cfg.Integrations, log)
@@ -26,18 +32,52 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, admin net.Listener
 		return err
 	}
 	defer connections.Close()
+	starts := starter.New(workflows.All, connections.Environments(), cfg.Temporal.UIURL)
+
+	webhooks := ingress.Options{
+		Integrations: cfg.Integrations,
+		MaxBodyBytes: cfg.MaxBodyBytes,
+		Inbox:        starts,
+		Log:          log,
+	}
+	admins := ingress.AdminOptions{
+		Ready: connections.Ready,
+		Codec: starter.Codec(),
+		UIURL: cfg.Temporal.UIURL,
+		Log:   log,
+	}
+	if cfg.JournalDir != "" {
+		kept, err := journal.Open(cfg.JournalDir, journal.Options{MaxBytes: cfg.JournalMaxBytes, Log: log})
+		if err != nil {
+			return err
+		}
+		forwarder := journal.NewForwarder(kept, starts.Start, journal.ForwarderOptions{
+			DrainTimeout: drainTimeout,
+			Permanent:    starter.Permanent,
+			Log:          log,
+		})
+		// The forwarder outlives the servers, to start what they took last.
+		forwarding, stop := context.WithCancel(context.WithoutCancel(ctx))
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			forwarder.Run(forwarding)
+		}()
+		defer func() {
+			stop()
+			<-done
+			if err := kept.Close(); err != nil {
+				log.ErrorContext(ctx, "journal does not close", telemetry.KeyError, err.Error())
+			}
+		}()
+		webhooks.Inbox = journal.NewInbox(kept, forwarder, starts.Plan)
+		admins.Parking = kept
+	}
 
 	log.InfoContext(ctx, "ingress listens", telemetry.KeyAddress, public.Addr().String(), "admin_address", admin.Addr().String())
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		return ingress.Serve(ctx, public, ingress.New(ingress.Options{
-			Integrations: cfg.Integrations,
-			MaxBodyBytes: cfg.MaxBodyBytes,
-			Starter:      starter.New(workflows.All, connections.Environments(), cfg.Temporal.UIURL),
-			Log:          log,
-		}), log)
-	})
-	group.Go(func() error { return ingress.Serve(ctx, admin, ingress.Admin(connections.Ready, log), log) })
+	group.Go(func() error { return ingress.Serve(ctx, public, ingress.New(webhooks), log) })
+	group.Go(func() error { return ingress.Serve(ctx, admin, ingress.Admin(admins), log) })
 	group.Go(func() error {
 		_ = connections.Await(ctx) // only ctx ends it, and that is no error
 		return nil

@@ -3,13 +3,16 @@ package process_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/workflow"
 
@@ -19,6 +22,7 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver"
 	"sentry-temporal/internal/devserver/devservertest"
+	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/triage"
@@ -67,15 +71,22 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// runIngress runs an ingress for as long as the test and returns its addresses.
+// runIngress runs an ingress without a journal for as long as the test and
+// returns its addresses.
 func runIngress(t *testing.T, temporal string) (public, admin string) {
 	t.Helper()
+	public, admin, _ = runIngressWith(t, temporal, "")
+	return public, admin
+}
+
+func runIngressWith(t *testing.T, temporal, journalDir string) (public, admin string, stop func()) {
+	t.Helper()
 	p, a := listen(t), listen(t)
-	inBackground(t, func(ctx context.Context) error {
-		cfg := config.Ingress{Common: common(temporal), MaxBodyBytes: 1 << 20}
+	stop = inBackground(t, func(ctx context.Context) error {
+		cfg := config.Ingress{Common: common(temporal), MaxBodyBytes: 1 << 20, JournalDir: journalDir}
 		return process.Ingress(ctx, cfg, p, a, slog.New(slog.DiscardHandler))
 	})
-	return "http://" + p.Addr().String(), "http://" + a.Addr().String()
+	return "http://" + p.Addr().String(), "http://" + a.Addr().String(), stop
 }
 
 func runWorker(t *testing.T, temporal string) (stop func()) {
@@ -163,8 +174,67 @@ func TestADeliveryOfEachIntegrationRunsInItsEnvironment(t *testing.T) {
 	}
 }
 
+// Deliveries come while Temporal is away, and the ingress is restarted before it
+// is back.
+func TestWhatIsKeptBecomesRunsOnceTemporalIsThere(t *testing.T) {
+	l := listen(t)
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	dir := t.TempDir()
+	public, _, stop := runIngressWith(t, address, dir)
+	var ids []string
+	for range 10 {
+		answer := send(t, public, integrations[0], "issue.created")
+		if answer.Code != http.StatusAccepted || answer.Status != starter.Accepted {
+			t.Fatalf("without Temporal a delivery was answered %+v", answer)
+		}
+		ids = append(ids, answer.Runs[0].WorkflowID)
+	}
+	if answer := send(t, public, integrations[0], "seer.pr_created"); answer.Status != starter.Ignored {
+		t.Errorf("an event that nobody wants was answered %+v", answer)
+	}
+	stop()
+	runIngressWith(t, address, dir)
+	runWorker(t, address)
+	late, err := devserver.Start(t.Context(), devserver.Options{Port: port, Namespaces: []string{"mobile"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(late.Kill)
+	c, err := client.Dial(client.Options{HostPort: address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, id := range ids {
+		for { // until the forwarder has started it
+			err := c.GetWorkflow(t.Context(), id, "").Get(t.Context(), nil)
+			if _, missing := errors.AsType[*serviceerror.NotFound](err); missing {
+				continue
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			break
+		}
+	}
+}
+
+func TestASecondIngressOnAJournalDoesNotStart(t *testing.T) {
+	dir := t.TempDir()
+	address := devservertest.Server().Address
+	public, _, _ := runIngressWith(t, address, dir)
+	send(t, public, integrations[0], "issue.created") // it is up
+	cfg := config.Ingress{Common: common(address), MaxBodyBytes: 1 << 20, JournalDir: dir}
+	err := process.Ingress(t.Context(), cfg, listen(t), listen(t), slog.New(slog.DiscardHandler))
+	if !errors.Is(err, journal.ErrLocked) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 // The ingress and the worker come up before Temporal does.
-func TestTemporalComesLate(t *testing.T) {
+func TestTemporalComesLateToAnIngressWithoutAJournal(t *testing.T) {
 	l := listen(t)
 	port := l.Addr().(*net.TCPAddr).Port
 	l.Close()
