@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"sentry-temporal/cmd/internal/hook"
+	"sentry-temporal/cmd/internal/load"
 	"sentry-temporal/internal/sentry"
 )
 
@@ -32,6 +33,9 @@ const usage = `Usage: sendhook [flags] <resource.action>...
 Signs a sample delivery for each name, as in issue.created, and posts it. Each
 send has ids of its own, so two sends are two different issues.
 
+With -duration it sends load: at -rate, whatever the receiver does, a mix of the
+names. issue.created=3 is sent three times as often as the others.
+
 `
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -44,6 +48,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		count     = flags.Int("n", 1, "send each delivery this many times")
 		bodyFile  = flags.String("body", "", "send this file, byte for byte, instead of a sample; a name then only sets the resource")
 		wait      = flags.Int("wait", 5, "wait up to this many seconds for the runs to start; 0 does not, like Sentry")
+		duration  = flags.Duration("duration", 0, "send load for this long")
+		rate      = flags.Int("rate", 0, "load: deliveries a second; 0 sends as many as the connections carry")
+		conns     = flags.Int("connections", 16, "load: at most this many connections")
+		retried   = flags.Float64("retried", 0, "load: share of deliveries, 0 to 1, that repeat an earlier Request-ID and body")
+		report    = flags.String("report", "", "load: write a report as JSON to this file, - for standard output")
 		list      = flags.Bool("list", false, "list the samples and end")
 	)
 	flags.Usage = func() {
@@ -74,10 +83,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case *count < 1:
 		return fmt.Errorf("-n %d: send at least once", *count)
 	}
+	if *duration > 0 {
+		switch {
+		case *rate < 0 || *conns < 1 || *retried < 0 || *retried > 1:
+			return errors.New("-rate, -connections or -retried is out of range")
+		case *bodyFile != "" || *count != 1 || *requestID != "":
+			return errors.New("-body, -n and -request-id are not for load")
+		}
+		mix, err := load.ParseMix(names)
+		if err != nil {
+			return fmt.Errorf("%w: -list lists them", err)
+		}
+		next, err := load.Samples(*url, *secret, mix, *retried)
+		if err != nil {
+			return err
+		}
+		return sendLoad(ctx, load.Load{Rate: *rate, Duration: *duration, Connections: *conns}, next, *report, stdout, stderr)
+	}
 	refused := 0
 	for _, name := range names {
 		for range *count {
-			body, err := load(name, *bodyFile)
+			body, err := bodyOf(name, *bodyFile)
 			if err != nil {
 				return err
 			}
@@ -102,7 +128,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-func load(name, bodyFile string) ([]byte, error) {
+func bodyOf(name, bodyFile string) ([]byte, error) {
 	if bodyFile != "" {
 		return os.ReadFile(bodyFile)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"sentry-temporal/cmd/internal/hook"
@@ -25,10 +27,13 @@ type received struct {
 // receiver answers every request with status and an answer like the ingress'.
 func receiver(t *testing.T, status int) (url string, got func() []received) {
 	t.Helper()
+	var mu sync.Mutex
 	var all []received
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
 		all = append(all, received{r.Header, body})
+		mu.Unlock()
 		w.WriteHeader(status)
 		fmt.Fprint(w, `{"status":"started","event":"sentry.issue.created","error":"no","runs":[{"workflow_id":"w:sentry:1","status":"started","url":"http://ui/w"}]}`)
 	}))
@@ -126,6 +131,9 @@ func TestFailures(t *testing.T) {
 		"an unknown sample":         {"issue.exploded"},
 		"no sample":                 {},
 		"a count of none":           {"-n", "0", "issue.created"},
+		"a load with a wrong share": {"-duration", "1s", "issue.created=x"},
+		"a load over none":          {"-duration", "1s", "-connections", "0", "issue.created"},
+		"a load of a file":          {"-duration", "1s", "-body", "f", "issue.created"},
 		"a file that is not there":  {"-body", "/no/such/file"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -143,5 +151,56 @@ func TestListNamesEverySample(t *testing.T) {
 	}
 	if got := strings.Fields(out.String()); !slices.Equal(got, sentry.SampleNames()) {
 		t.Errorf("listed are %v", got)
+	}
+}
+
+func TestLoadIsSentAtItsRateAndReported(t *testing.T) {
+	url, got := receiver(t, http.StatusAccepted)
+	file := filepath.Join(t.TempDir(), "report.json")
+	var out bytes.Buffer
+	args := []string{"-url", url, "-secret", "s", "-duration", "1s", "-rate", "200", "-connections", "4", "-retried", "0.5", "-report", file,
+		"issue.created=3", "comment.created"}
+	if err := run(t.Context(), args, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	events, ids := map[string]int{}, map[string]int{}
+	for _, r := range got() {
+		if err := sentry.Verify([]string{"s"}, r.body, r.header.Get(sentry.HeaderSignature)); err != nil {
+			t.Fatal(err)
+		}
+		event, err := sentry.EventName(r.header.Get(sentry.HeaderResource), r.body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events[event]++
+		ids[r.header.Get(sentry.HeaderRequestID)+string(r.body)]++
+	}
+	sent := events["sentry.issue.created"] + events["sentry.comment.created"]
+	if len(events) != 2 || events["sentry.issue.created"] < events["sentry.comment.created"] {
+		t.Errorf("sent were %v", events)
+	}
+	if len(ids) >= sent || len(ids) < sent/5 {
+		t.Errorf("%d different of %d with half of them repeated", len(ids), sent)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r report
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	if int(r.Sent) != sent || r.Answers["202"] != sent || r.Latency["p99"] <= 0 {
+		t.Errorf("the report is %s", text)
+	}
+	if !strings.Contains(out.String(), "p99") {
+		t.Errorf("printed was %q", out.String())
+	}
+}
+
+func TestLoadThatIsNotTakenIsAFailure(t *testing.T) {
+	url, _ := receiver(t, http.StatusInternalServerError)
+	if err := run(t.Context(), []string{"-url", url, "-duration", "100ms", "-rate", "50", "issue.created"}, io.Discard, io.Discard); err == nil {
+		t.Error("no error")
 	}
 }
