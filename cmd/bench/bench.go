@@ -1,0 +1,362 @@
+package main
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"text/tabwriter"
+	"time"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+
+	"sentry-temporal/cmd/internal/hook"
+	"sentry-temporal/cmd/internal/load"
+	"sentry-temporal/cmd/internal/proc"
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/devserver"
+	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/starter"
+	"sentry-temporal/workflows"
+)
+
+type bench struct {
+	dir  string
+	each time.Duration
+	out  io.Writer
+
+	binaries string
+	journals int // used so far
+}
+
+// parallel is how many starts the raw loop and the forwarder have under way.
+const parallel = 16
+
+func (b *bench) run(ctx context.Context) error {
+	fmt.Fprintf(b.out, "%s, %d CPUs, %s; each cell %s; sender, servers and Temporal on this machine\n\n", runtime.GOARCH, runtime.NumCPU(), runtime.Version(), b.each)
+	var err error
+	if b.binaries, err = proc.Build(ctx, b.dir); err != nil {
+		return err
+	}
+	if err := b.acknowledgements(ctx); err != nil {
+		return err
+	}
+	return b.starts(ctx)
+}
+
+// acknowledgements prints how many deliveries a second are acknowledged: by a
+// server that only verifies, and by the ingress without and with Temporal.
+func (b *bench) acknowledgements(ctx context.Context) error {
+	temporal, err := devserver.Start(ctx, devserver.Options{})
+	if err != nil {
+		return err
+	}
+	defer temporal.Kill()
+
+	table := tabwriter.NewWriter(b.out, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "body\tconnections\t|\tbare/s\tp50\tp99\t|\tTemporal stopped/s\tp50\tp99\tof bare\t|\tTemporal up/s\tp50\tp99\tof bare\t")
+	for _, size := range []int{2 << 10, 33 << 10} {
+		body, err := bodyOf(size)
+		if err != nil {
+			return err
+		}
+		for _, connections := range []int{1, 16, 200} {
+			fmt.Fprintf(table, "%d KiB\t%d\t", size>>10, connections)
+			var bare float64
+			for i, start := range []func(context.Context) (string, *proc.Program, error){
+				b.startBare,
+				func(ctx context.Context) (string, *proc.Program, error) { return b.startIngress(ctx, "127.0.0.1:1") },
+				func(ctx context.Context) (string, *proc.Program, error) { return b.startIngress(ctx, temporal.Address) },
+			} {
+				rate, p50, p99, err := b.measure(ctx, start, body, connections)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(table, "|\t%.0f\t%s\t%s\t", rate, ms(p50), ms(p99))
+				if i == 0 {
+					bare = rate
+				} else {
+					fmt.Fprintf(table, "%.2f\t", rate/bare)
+				}
+			}
+			fmt.Fprintln(table)
+		}
+	}
+	return table.Flush()
+}
+
+// measure sends body as fast as connections carry it, under a new Request-ID
+// each time, and returns acknowledgements a second and their latency.
+func (b *bench) measure(ctx context.Context, start func(context.Context) (string, *proc.Program, error), body []byte, connections int) (rate float64, p50, p99 time.Duration, err error) {
+	url, program, err := start(ctx)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	defer program.Kill()
+	var metrics vegeta.Metrics
+	load.Load{Duration: b.each, Connections: connections}.Run(ctx, targets(url, body), func(r *vegeta.Result) { metrics.Add(r) })
+	metrics.Close()
+	if metrics.StatusCodes["202"] != int(metrics.Requests) {
+		return 0, 0, 0, fmt.Errorf("%s answered %v: %v", url, metrics.StatusCodes, metrics.Errors)
+	}
+	return metrics.Throughput, metrics.Latencies.P50, metrics.Latencies.P99, ctx.Err()
+}
+
+// targets signs once: the Request-ID is not signed, and signing is not what is
+// measured.
+func targets(url string, body []byte) vegeta.Targeter {
+	signature := sentry.Sign(hook.DevelopmentSecret, body)
+	return func(t *vegeta.Target) error {
+		*t = vegeta.Target{Method: http.MethodPost, URL: url, Body: body, Header: http.Header{
+			"Content-Type":          {"application/json"},
+			"Request-Id":            {sentry.NewRequestID()},
+			"Sentry-Hook-Resource":  {"issue"},
+			"Sentry-Hook-Timestamp": {strconv.FormatInt(time.Now().Unix(), 10)},
+			"Sentry-Hook-Signature": {signature},
+		}}
+		return nil
+	}
+}
+
+// bodyOf returns an issue of size bytes.
+func bodyOf(size int) ([]byte, error) {
+	sample, err := sentry.Sample("issue.created")
+	if err != nil {
+		return nil, err
+	}
+	padding := strings.Repeat("x", size-len(sample)-len(`,"text":""`))
+	return []byte(strings.TrimSuffix(string(sample), "}") + `,"text":"` + padding + `"}`), nil
+}
+
+func (b *bench) startBare(ctx context.Context) (string, *proc.Program, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", nil, err
+	}
+	ports, err := proc.FreePorts(1)
+	if err != nil {
+		return "", nil, err
+	}
+	address := "127.0.0.1:" + strconv.Itoa(ports[0])
+	p := &proc.Program{Binary: self, Args: []string{"-serve-bare", address}, Log: filepath.Join(b.dir, "bare.log")}
+	if err := p.Start(); err != nil {
+		return "", nil, err
+	}
+	return "http://" + address + "/webhooks/sentry", p, proc.AwaitListening(ctx, address)
+}
+
+func (b *bench) startIngress(ctx context.Context, temporal string) (string, *proc.Program, error) {
+	ports, err := proc.FreePorts(2)
+	if err != nil {
+		return "", nil, err
+	}
+	b.journals++
+	address := "127.0.0.1:" + strconv.Itoa(ports[0])
+	p := &proc.Program{Binary: filepath.Join(b.binaries, "ingress"), Log: filepath.Join(b.dir, "ingress.log"), Environ: []string{
+		"SENTRY_CLIENT_SECRET=" + hook.DevelopmentSecret, "TEMPORAL_ADDRESS=" + temporal,
+		"LISTEN_ADDR=" + address, "ADMIN_ADDR=127.0.0.1:" + strconv.Itoa(ports[1]),
+		"JOURNAL_DIR=" + filepath.Join(b.dir, "journal"+strconv.Itoa(b.journals)), "JOURNAL_MAX_BYTES=" + strconv.Itoa(16<<30),
+	}}
+	if err := p.Start(); err != nil {
+		return "", nil, err
+	}
+	return "http://" + address + "/webhooks/sentry", p, proc.AwaitListening(ctx, address)
+}
+
+// serveBare only verifies.
+func serveBare(ctx context.Context, l net.Listener) error {
+	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 8<<20))
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		mac := hmac.New(sha256.New, []byte(hook.DevelopmentSecret))
+		mac.Write(body)
+		given, err := hex.DecodeString(r.Header.Get("Sentry-Hook-Signature"))
+		if err != nil || !hmac.Equal(given, mac.Sum(nil)) {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.WriteHeader(http.StatusAccepted)
+	})}
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// starts prints how fast what is kept becomes runs, beside the raw loop that
+// does nothing else, and the raw disk. The two take turns, since the machine's
+// speed drifts.
+func (b *bench) starts(ctx context.Context) error {
+	const deliveries, turns = 1500, 3
+	var raw, drained []float64
+	for range turns {
+		r, err := b.rate(ctx, deliveries, b.rawLoop)
+		if err != nil {
+			return err
+		}
+		d, err := b.rate(ctx, deliveries, b.drain)
+		if err != nil {
+			return err
+		}
+		raw, drained = append(raw, r), append(drained, d)
+	}
+	appends, err := b.fsyncs()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(b.out, "\nraw append and fsync of 2 KiB   %8.0f/s\n", appends)
+	fmt.Fprintf(b.out, "raw ExecuteWorkflow, %d callers %8.0f/s   (turns: %.0f)\n", parallel, mean(raw), raw)
+	fmt.Fprintf(b.out, "forwarder, %d starts at once    %8.0f/s   (turns: %.0f), %.2f of the raw loop\n", parallel, mean(drained), drained, mean(drained)/mean(raw))
+	return nil
+}
+
+// rate runs do on a new Temporal server and returns starts a second.
+func (b *bench) rate(ctx context.Context, n int, do func(context.Context, *starter.Connections, []sentry.Envelope) error) (float64, error) {
+	temporal, err := devserver.Start(ctx, devserver.Options{})
+	if err != nil {
+		return 0, err
+	}
+	defer temporal.Kill()
+	connections, err := starter.Connect(config.Temporal{Client: client.Options{HostPort: temporal.Address}},
+		[]config.Integration{{Name: "sentry", Namespace: client.DefaultNamespace, TaskQueue: "nobody-polls"}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return 0, err
+	}
+	defer connections.Close()
+	if err := connections.Await(ctx); err != nil {
+		return 0, err
+	}
+	body, err := bodyOf(2 << 10)
+	if err != nil {
+		return 0, err
+	}
+	envelopes := make([]sentry.Envelope, n)
+	for i := range envelopes {
+		header := http.Header{}
+		header.Set(sentry.HeaderRequestID, sentry.NewRequestID())
+		envelopes[i] = sentry.NewEnvelope("sentry", "sentry.issue.created", header, body, time.Now())
+	}
+	began := time.Now()
+	if err := do(ctx, connections, envelopes); err != nil {
+		return 0, err
+	}
+	return float64(n) / time.Since(began).Seconds(), nil
+}
+
+func (b *bench) rawLoop(ctx context.Context, connections *starter.Connections, envelopes []sentry.Envelope) error {
+	environment := connections.Environments()["sentry"]
+	var next atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	for range parallel {
+		group.Go(func() error {
+			for i := next.Add(1) - 1; i < int64(len(envelopes)); i = next.Add(1) - 1 {
+				_, err := environment.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+					ID:                    "triage_sentry_issue:sentry:" + envelopes[i].IdempotencyKey,
+					TaskQueue:             environment.TaskQueue,
+					WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+				}, "triage_sentry_issue", envelopes[i])
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// drain has the forwarder start what was kept before, so the time of appending
+// counts, too: that is how it is.
+func (b *bench) drain(ctx context.Context, connections *starter.Connections, envelopes []sentry.Envelope) error {
+	b.journals++
+	kept, err := journal.Open(filepath.Join(b.dir, "journal"+strconv.Itoa(b.journals)), journal.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	defer kept.Close()
+	starts := starter.New(workflows.All, connections.Environments(), "")
+	forwarding, stop := context.WithCancel(ctx)
+	done := make(chan struct{}, len(envelopes))
+	forwarder := journal.NewForwarder(kept, func(ctx context.Context, env sentry.Envelope) ([]starter.Run, error) {
+		runs, err := starts.Start(ctx, env)
+		if err == nil {
+			done <- struct{}{}
+		}
+		return runs, err
+	}, journal.ForwarderOptions{Parallel: parallel, Permanent: starter.Permanent, Log: slog.New(slog.DiscardHandler)})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		forwarder.Run(forwarding)
+	}()
+	defer func() {
+		stop()
+		<-ended
+	}()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(200)
+	for _, env := range envelopes {
+		group.Go(func() error { return kept.Append(ctx, env) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for range envelopes {
+		select {
+		case <-done:
+		case <-forwarding.Done():
+			return forwarding.Err()
+		}
+	}
+	return nil
+}
+
+// fsyncs returns how many times a second 2 KiB are appended and made durable.
+func (b *bench) fsyncs() (float64, error) {
+	file, err := os.Create(filepath.Join(b.dir, "raw"))
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	block := make([]byte, 2<<10)
+	began, n := time.Now(), 0
+	for ; time.Since(began) < b.each; n++ {
+		if _, err := file.Write(block); err != nil {
+			return 0, err
+		}
+		if err := file.Sync(); err != nil {
+			return 0, err
+		}
+	}
+	return float64(n) / time.Since(began).Seconds(), nil
+}
+
+func mean(values []float64) float64 {
+	sum := 0.0
+	for _, v := range values {
+		sum += v
+	}
+	return sum / float64(len(values))
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
