@@ -5,9 +5,7 @@ package activities
 import (
 	"cmp"
 	"context"
-	"unicode/utf8"
 
-	"github.com/tidwall/gjson"
 	"go.temporal.io/sdk/activity"
 
 	"sentry-temporal/internal/sentry"
@@ -71,21 +69,20 @@ type Alert struct {
 // ParseIssue extracts the issue of an issue or activity alert event. It never
 // fails.
 func ParseIssue(ctx context.Context, env sentry.Envelope) (Issue, error) {
-	body := parse(ctx, env)
-	issue := firstObject(body, "data.issue", "issue")
+	issue := parse(ctx, env).Object("data.issue", "issue")
 	return Issue{
-		ID:        id(issue, "id"),
-		ShortID:   text(issue, "shortId", "short_id"),
-		Title:     text(issue, "title"),
-		Culprit:   text(issue, "culprit"),
-		Level:     text(issue, "level"),
-		Status:    text(issue, "status"),
-		Priority:  text(issue, "priority"),
-		Platform:  text(issue, "platform"),
-		Project:   text(issue, "project.slug"),
-		FirstSeen: text(issue, "firstSeen"),
-		LastSeen:  text(issue, "lastSeen"),
-		URL:       text(issue, "web_url", "permalink"),
+		ID:        issue.ID("id"),
+		ShortID:   issue.Text("shortId", "short_id"),
+		Title:     issue.Text("title"),
+		Culprit:   issue.Text("culprit"),
+		Level:     issue.Text("level"),
+		Status:    issue.Text("status"),
+		Priority:  issue.Text("priority"),
+		Platform:  issue.Text("platform"),
+		Project:   issue.Text("project.slug"),
+		FirstSeen: issue.Text("firstSeen"),
+		LastSeen:  issue.Text("lastSeen"),
+		URL:       issue.Text("web_url", "permalink"),
 	}, nil
 }
 
@@ -93,130 +90,73 @@ func ParseIssue(ctx context.Context, env sentry.Envelope) (Issue, error) {
 // in the nested forms of other senders and older documents. It never fails.
 func ParseComment(ctx context.Context, env sentry.Envelope) (Comment, error) {
 	body := parse(ctx, env)
-	comment := firstObject(body, "data.comment", "comment")
-	issue := firstObject(body, "data.issue", "issue")
+	comment := body.Object("data.comment", "comment")
+	issue := body.Object("data.issue", "issue")
 	return Comment{
-		ID:           cmp.Or(id(body, "data.comment_id"), id(comment, "id")),
-		Author:       cmp.Or(text(comment, "author_name", "user.name", "author.name"), text(body, "actor.name"), "unknown"),
-		Text:         cmp.Or(text(body, "data.comment"), text(comment, "text", "message"), text(body, "data.text")),
-		IssueID:      cmp.Or(id(issue, "id"), id(body, "data.issue_id")),
-		IssueShortID: text(issue, "shortId", "short_id"),
-		Project:      text(body, "data.project_slug"),
+		ID:           cmp.Or(body.ID("data.comment_id"), comment.ID("id")),
+		Author:       cmp.Or(comment.Text("author_name", "user.name", "author.name"), body.Text("actor.name"), "unknown"),
+		Text:         cmp.Or(body.Text("data.comment"), comment.Text("text", "message"), body.Text("data.text")),
+		IssueID:      cmp.Or(issue.ID("id"), body.ID("data.issue_id")),
+		IssueShortID: issue.Text("shortId", "short_id"),
+		Project:      body.Text("data.project_slug"),
 	}, nil
 }
 
 // ParseError extracts the event of an error event. It never fails.
 func ParseError(ctx context.Context, env sentry.Envelope) (Error, error) {
-	return errorEvent(firstObject(parse(ctx, env), "data.error", "data.event")), nil
+	return errorEvent(parse(ctx, env).Object("data.error", "data.event")), nil
 }
 
 // ParseAlert extracts the alert of an event_alert or metric_alert event. It
 // never fails.
 func ParseAlert(ctx context.Context, env sentry.Envelope) (Alert, error) {
 	body := parse(ctx, env)
-	data := firstObject(body, "data")
+	data := body.Object("data")
 	alert := Alert{
-		Rule:        text(data, "triggered_rule", "issue_alert.title", "metric_alert.alert_rule.name"),
-		RuleID:      cmp.Or(id(data, "issue_alert.id"), id(data, "metric_alert.alert_rule.id")),
-		Title:       text(data, "event.title", "description_title", "metric_alert.title"),
-		Description: text(data, "description_text"),
-		State:       text(body, "action"),
-		Error:       errorEvent(firstObject(data, "event")),
-		URL:         text(data, "event.web_url", "web_url"),
+		Rule:        data.Text("triggered_rule", "issue_alert.title", "metric_alert.alert_rule.name"),
+		RuleID:      data.ID("issue_alert.id", "metric_alert.alert_rule.id"),
+		Title:       data.Text("event.title", "description_title", "metric_alert.title"),
+		Description: data.Text("description_text"),
+		State:       body.Text("action"),
+		Projects:    data.Texts("metric_alert.projects", maxProjects),
+		Error:       errorEvent(data.Object("event")),
+		URL:         data.Text("event.web_url", "web_url"),
 	}
-	for _, slug := range data.Get("metric_alert.projects").Array() {
-		if slug.Type == gjson.String && slug.Str != "" && len(alert.Projects) < maxProjects {
-			alert.Projects = append(alert.Projects, cut(slug.Str, maxSlug))
-		}
+	for i, slug := range alert.Projects {
+		alert.Projects[i] = sentry.Cut(slug, maxSlug)
 	}
 	return alert, nil
 }
 
-func errorEvent(event gjson.Result) Error {
+func errorEvent(event sentry.Fields) Error {
 	return Error{
-		EventID:     id(event, "event_id"),
-		IssueID:     id(event, "issue_id"),
-		Title:       text(event, "title"),
-		Culprit:     text(event, "culprit"),
-		Level:       text(event, "level"),
-		Platform:    text(event, "platform"),
-		Environment: text(event, "environment"),
-		Release:     text(event, "release"),
-		ProjectID:   id(event, "project"),
-		Time:        text(event, "datetime"),
-		URL:         text(event, "web_url"),
+		EventID:     event.ID("event_id"),
+		IssueID:     event.ID("issue_id"),
+		Title:       event.Text("title"),
+		Culprit:     event.Text("culprit"),
+		Level:       event.Text("level"),
+		Platform:    event.Text("platform"),
+		Environment: event.Text("environment"),
+		Release:     event.Text("release"),
+		ProjectID:   event.ID("project"),
+		Time:        event.Text("datetime"),
+		URL:         event.Text("web_url"),
 	}
 }
 
-// What a result may grow to: it is stored in the run's history, where Temporal
-// takes 2 MiB, and JSON may write six bytes for one.
+// A result is stored in the run's history, where Temporal takes 2 MiB, and JSON
+// may write six bytes for one. So lists are bounded, too.
 const (
-	maxField    = 16 << 10 // bytes
 	maxProjects = 100
 	maxSlug     = 100 // bytes
 )
 
-// parse returns the body, or an empty result and a warning when it is not a
-// JSON object.
-func parse(ctx context.Context, env sentry.Envelope) gjson.Result {
-	if !sentry.IsObject([]byte(env.Body)) {
-		if activity.IsActivity(ctx) {
-			activity.GetLogger(ctx).Warn("body is not a JSON object in UTF-8, every field is empty", "event", env.EventType)
-		}
-		return gjson.Result{}
+// parse returns the fields of the body, none of them and a warning when it is
+// not a JSON object.
+func parse(ctx context.Context, env sentry.Envelope) sentry.Fields {
+	fields, ok := env.Body.Fields()
+	if !ok && activity.IsActivity(ctx) {
+		activity.GetLogger(ctx).Warn("body is not a JSON object in UTF-8, every field is empty", "event", env.EventType)
 	}
-	return gjson.Parse(string(env.Body))
-}
-
-// firstObject returns the first of paths that holds an object.
-func firstObject(from gjson.Result, paths ...string) gjson.Result {
-	for _, path := range paths {
-		if found := get(from, path); found.IsObject() {
-			return found
-		}
-	}
-	return gjson.Result{}
-}
-
-// text returns the first of paths that holds a string with something in it.
-func text(from gjson.Result, paths ...string) string {
-	for _, path := range paths {
-		if found := get(from, path); found.Type == gjson.String && found.Str != "" {
-			return cut(found.Str, maxField)
-		}
-	}
-	return ""
-}
-
-// id returns the id at path, which Sentry sends as a string here and as a
-// number there, and which may be too big for a float.
-func id(from gjson.Result, path string) string {
-	switch found := get(from, path); found.Type {
-	case gjson.String:
-		return cut(found.Str, maxField)
-	case gjson.Number:
-		return cut(found.Raw, maxField)
-	default:
-		return ""
-	}
-}
-
-// get is from.Get for objects alone: gjson reads a path into a plain string.
-func get(from gjson.Result, path string) gjson.Result {
-	if !from.IsObject() {
-		return gjson.Result{}
-	}
-	return from.Get(path)
-}
-
-// cut returns the first characters of s, at most limit bytes.
-func cut(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	end := limit
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end]
+	return fields
 }

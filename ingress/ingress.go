@@ -39,6 +39,9 @@ type Options struct {
 	MaxBodyBytes int64 // a larger body is answered 413
 	Inbox        Inbox
 	Log          *slog.Logger
+	// Observers are called with every delivery once it is answered. They must
+	// be quick.
+	Observers []func(context.Context, Delivery)
 }
 
 const (
@@ -97,96 +100,137 @@ type handler struct {
 	secrets map[string][]string // by integration
 }
 
-// deliver answers one delivery and logs one line about it.
+// Delivery is what is told of a delivery that has been answered: neither its
+// body nor a signature. Texts of senders that are not verified are cut.
+type Delivery struct {
+	Time        time.Time // of receipt
+	Duration    time.Duration
+	RequestID   string
+	Integration string // as in the URL
+	Known       bool   // whether there is such an integration
+	Event       string // empty if it was refused before it had a name
+	Subject     sentry.Subject
+	Outcome     string // a starter.Status, or Refused or Failed
+	Status      int    // of the HTTP answer
+	Reason      string // why it was refused or failed, as the sender was told
+	Runs        []starter.Run
+}
+
+// Outcomes of deliveries that were not taken.
+const (
+	Refused = "refused" // 4xx: the sender's problem
+	Failed  = "failed"  // 5xx: ours
+)
+
+// deliver answers one delivery, logs one line about it and tells the observers.
 func (h *handler) deliver(c *gin.Context) {
-	began := time.Now()
-	attrs := []slog.Attr{
-		slog.String(telemetry.KeyRequestID, clip(c.GetHeader(sentry.HeaderRequestID))),
-		slog.String(telemetry.KeyIntegration, clip(c.Param("integration"))),
-	}
 	wait := preferredWait(c.Request.Header)
-	taken, err := h.take(c.Writer, c.Request, c.Param("integration"), wait)
-	if taken.Event != "" {
-		attrs = append(attrs, slog.String(telemetry.KeyEvent, taken.Event))
+	d := Delivery{
+		Time:        time.Now(),
+		RequestID:   clip(c.GetHeader(sentry.HeaderRequestID)),
+		Integration: clip(c.Param("integration")),
 	}
-	level := slog.LevelInfo
+	_, d.Known = h.secrets[c.Param("integration")]
+	key, err := h.take(c.Writer, c.Request, c.Param("integration"), wait, &d)
 	if err == nil {
-		ids := make([]string, len(taken.Runs))
-		for i, run := range taken.Runs {
-			ids[i] = run.WorkflowID
-		}
-		attrs = append(attrs,
-			slog.String(telemetry.KeyOutcome, string(taken.Status)),
-			slog.Any(telemetry.KeyWorkflowIDs, ids))
+		d.Outcome = string(starter.Overall(d.Runs))
 		if wait > 0 {
 			c.Header("Preference-Applied", fmt.Sprintf("wait=%d", wait/time.Second))
 		}
-		c.PureJSON(http.StatusAccepted, taken)
-	} else {
-		refusal := asRefusal(err)
-		outcome := "refused"
-		level = slog.LevelWarn
-		if refusal.status >= 500 {
-			outcome = "failed"
-			level = slog.LevelError
+		c.PureJSON(http.StatusAccepted, answer{
+			Status: starter.Status(d.Outcome), Event: d.Event, IdempotencyKey: key,
+			Runs: append([]starter.Run{}, d.Runs...), // [] in JSON, not null
+		})
+		h.tell(c, d, slog.LevelInfo, nil)
+		return
+	}
+	refusal := asRefusal(err)
+	d.Reason = refusal.words
+	level := slog.LevelWarn
+	d.Outcome = Refused
+	if refusal.status >= http.StatusInternalServerError {
+		level = slog.LevelError
+		d.Outcome = Failed
+	}
+	if refusal.status == http.StatusRequestEntityTooLarge {
+		c.Header("Connection", "close") // the rest of the body is not read
+	}
+	refuse(c, refusal.status, refusal.words)
+	h.tell(c, d, level, refusal)
+}
+
+// tell logs d and gives it to the observers.
+func (h *handler) tell(c *gin.Context, d Delivery, level slog.Level, refusal *refusal) {
+	d.Status = c.Writer.Status()
+	d.Duration = time.Since(d.Time)
+	attrs := []slog.Attr{
+		slog.String(telemetry.KeyRequestID, d.RequestID),
+		slog.String(telemetry.KeyIntegration, d.Integration),
+		slog.String(telemetry.KeyEvent, d.Event),
+		slog.String(telemetry.KeyOutcome, d.Outcome),
+		slog.Int(telemetry.KeyStatus, d.Status),
+		slog.Float64(telemetry.KeyDuration, float64(d.Duration.Microseconds())/1000),
+	}
+	if d.Subject.IssueID != "" {
+		attrs = append(attrs, slog.String(telemetry.KeyIssue, d.Subject.IssueID))
+	}
+	if len(d.Runs) > 0 {
+		ids := make([]string, len(d.Runs))
+		for i, run := range d.Runs {
+			ids[i] = run.WorkflowID
 		}
-		attrs = append(attrs,
-			slog.String(telemetry.KeyOutcome, outcome),
-			slog.String(telemetry.KeyReason, refusal.words))
+		attrs = append(attrs, slog.Any(telemetry.KeyWorkflowIDs, ids))
+	}
+	if refusal != nil {
+		attrs = append(attrs, slog.String(telemetry.KeyReason, refusal.words))
 		if refusal.cause != nil {
 			attrs = append(attrs, slog.String(telemetry.KeyError, refusal.cause.Error()))
 		}
 		if refusal.stack != "" {
 			attrs = append(attrs, slog.String(telemetry.KeyStack, refusal.stack))
 		}
-		if refusal.status == http.StatusRequestEntityTooLarge {
-			c.Header("Connection", "close") // the rest of the body is not read
-		}
-		refuse(c, refusal.status, refusal.words)
 	}
-	attrs = append(attrs,
-		slog.Int(telemetry.KeyStatus, c.Writer.Status()),
-		slog.Float64(telemetry.KeyDuration, float64(time.Since(began).Microseconds())/1000))
 	h.Log.LogAttrs(c.Request.Context(), level, "delivery", attrs...)
+	for _, observe := range h.Observers {
+		observe(c.Request.Context(), d)
+	}
 }
 
-// take is the way of a delivery: cap, verify, name, wrap, keep. With an error
-// the answer holds what was known by then. Errors that are not a refusal are
-// bugs.
-func (h *handler) take(w http.ResponseWriter, r *http.Request, integration string, wait time.Duration) (taken answer, err error) {
+// take is the way of a delivery: cap, verify, name, wrap, keep. It notes in d
+// what it learns and returns the idempotency key. Errors that are not a refusal
+// are bugs.
+func (h *handler) take(w http.ResponseWriter, r *http.Request, integration string, wait time.Duration, d *Delivery) (key string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &refusal{status: http.StatusInternalServerError, words: internalError, cause: fmt.Errorf("panic: %v", p), stack: string(debug.Stack())}
 		}
 	}()
-	secrets, ok := h.secrets[integration]
-	if !ok {
-		return taken, &refusal{status: http.StatusNotFound, words: "no integration has this name"}
+	if !d.Known {
+		return "", &refusal{status: http.StatusNotFound, words: "no integration has this name"}
 	}
 	body, err := readBody(w, r, h.MaxBodyBytes)
 	if err != nil {
-		return taken, err
+		return "", err
 	}
-	if err := sentry.Verify(secrets, body, r.Header.Get(sentry.HeaderSignature)); err != nil {
-		return taken, &refusal{status: http.StatusUnauthorized, words: err.Error()}
+	if err := sentry.Verify(h.secrets[integration], body, r.Header.Get(sentry.HeaderSignature)); err != nil {
+		return "", &refusal{status: http.StatusUnauthorized, words: err.Error()}
 	}
 	event, err := sentry.EventName(r.Header.Get(sentry.HeaderResource), body)
 	if err != nil {
-		return taken, &refusal{status: http.StatusBadRequest, words: err.Error()}
+		return "", &refusal{status: http.StatusBadRequest, words: err.Error()}
 	}
-	env := sentry.NewEnvelope(integration, event, r.Header, body, time.Now())
-	taken = answer{Event: event, IdempotencyKey: env.IdempotencyKey}
+	env := sentry.NewEnvelope(integration, event, r.Header, body, d.Time)
+	d.Event = event
+	d.Subject = sentry.SubjectOf(env.Body)
 
 	// Sentry hanging up must not stop what has begun.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), keepTimeout+wait)
 	defer cancel()
-	runs, err := h.Inbox.Deliver(ctx, env, wait)
-	if err != nil {
-		return taken, &refusal{status: http.StatusInternalServerError, words: "the delivery could not be kept, send it again", cause: err}
+	if d.Runs, err = h.Inbox.Deliver(ctx, env, wait); err != nil {
+		d.Runs = nil
+		return "", &refusal{status: http.StatusInternalServerError, words: "the delivery could not be kept, send it again", cause: err}
 	}
-	taken.Status = starter.Overall(runs)
-	taken.Runs = append([]starter.Run{}, runs...) // [] in JSON, not null
-	return taken, nil
+	return env.IdempotencyKey, nil
 }
 
 // preferredWait returns how long the sender would like to wait for the runs to

@@ -11,6 +11,7 @@ const (
 	KeyRequestID   = "request_id"
 	KeyIntegration = "integration"
 	KeyEvent       = "event"
+	KeyIssue       = "issue" // id
 	KeyOutcome     = "outcome"
 	KeyReason      = "reason"
 	KeyWorkflowIDs = "workflow_ids"

@@ -1,0 +1,93 @@
+package sentry
+
+import (
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
+)
+
+// MaxField bounds each text that [Fields] gives out, in bytes.
+const MaxField = 16 << 10
+
+// Fields reads a JSON object defensively: nothing in it makes a method fail,
+// and what is missing, null or of another type is empty. Paths are of gjson, as
+// in "issue.project.slug". The zero value is an empty object.
+type Fields struct{ object gjson.Result }
+
+// Fields returns the fields of a body. Of one that is not a JSON object in
+// UTF-8 all are empty, and ok is false.
+func (b Body) Fields() (fields Fields, ok bool) {
+	if !IsObject([]byte(b)) {
+		return Fields{}, false
+	}
+	return Fields{gjson.Parse(string(b))}, true
+}
+
+// Object returns the first of paths that holds an object.
+func (f Fields) Object(paths ...string) Fields {
+	for _, path := range paths {
+		if found := f.get(path); found.IsObject() {
+			return Fields{found}
+		}
+	}
+	return Fields{}
+}
+
+// Text returns the first of paths that holds a string with something in it.
+func (f Fields) Text(paths ...string) string {
+	for _, path := range paths {
+		if found := f.get(path); found.Type == gjson.String && found.Str != "" {
+			return Cut(found.Str, MaxField)
+		}
+	}
+	return ""
+}
+
+// ID returns the first of paths that holds an id, which Sentry sends as a string
+// here and as a number there, and which may be too big for a float.
+func (f Fields) ID(paths ...string) string {
+	for _, path := range paths {
+		switch found := f.get(path); {
+		case found.Type == gjson.String && found.Str != "":
+			return Cut(found.Str, MaxField)
+		case found.Type == gjson.Number:
+			return Cut(found.Raw, MaxField)
+		}
+	}
+	return ""
+}
+
+// Texts returns the strings with something in them of the array at path, at most
+// the first limit.
+func (f Fields) Texts(path string, limit int) []string {
+	var texts []string
+	for _, element := range f.get(path).Array() {
+		if len(texts) == limit {
+			break
+		}
+		if element.Type == gjson.String && element.Str != "" {
+			texts = append(texts, Cut(element.Str, MaxField))
+		}
+	}
+	return texts
+}
+
+// get reads from objects alone: gjson would look for a path in any text.
+func (f Fields) get(path string) gjson.Result {
+	if !f.object.IsObject() {
+		return gjson.Result{}
+	}
+	return f.object.Get(path)
+}
+
+// Cut returns the first characters of s, at most limit bytes.
+func Cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	end := limit
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
+}
