@@ -1,0 +1,786 @@
+package sentrytemporal_test
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"go.temporal.io/sdk/contrib/envconfig"
+
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/triage"
+	"sentry-temporal/workflows"
+)
+
+func TestEveryMakeTargetHasHelp(t *testing.T) {
+	targets := makeTargets(t)
+	if len(targets) == 0 {
+		t.Fatal("the Makefile has no target")
+	}
+	for target, help := range targets {
+		if help == "" && !strings.Contains(target, "/") {
+			t.Errorf("make %s has no help", target)
+		}
+	}
+}
+
+func TestMakeTargetsInDocumentsExist(t *testing.T) {
+	targets := makeTargets(t)
+	command := regexp.MustCompile(`\bmake ([a-z][a-z/-]*)`)
+	seen := 0
+	for path, text := range documents(t) {
+		for _, code := range codeIn(text) {
+			for _, m := range command.FindAllStringSubmatch(code, -1) {
+				seen++
+				if _, ok := targets[m[1]]; !ok {
+					t.Errorf("%s: there is no `make %s`", path, m[1])
+				}
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no document names a make target")
+	}
+}
+
+func TestCommandsInDocumentsExist(t *testing.T) {
+	command := regexp.MustCompile(`(?:go run \./cmd/|\./bin/)(\S+)([^\n#|;&]*)`)
+	flag := regexp.MustCompile(`(?:^|\s)-([a-z][a-z-]*)`)
+	seen := 0
+	for path, text := range documents(t) {
+		for _, code := range codeIn(text) {
+			for _, m := range command.FindAllStringSubmatch(code, -1) {
+				seen++
+				flags := flagsOf(t, m[1])
+				for _, f := range flag.FindAllStringSubmatch(m[2], -1) {
+					if !flags[f[1]] {
+						t.Errorf("%s: %s has no flag -%s", path, m[1], f[1])
+					}
+				}
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no document runs a command")
+	}
+}
+
+// flagsOf returns the flags that cmd/name defines, and -h: the first literal in
+// every call of a method of flags.
+func flagsOf(t *testing.T, name string) map[string]bool {
+	t.Helper()
+	sources, err := filepath.Glob(filepath.Join("cmd", name, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(sources) == 0 {
+		t.Errorf("there is no cmd/%s", name)
+	}
+	flags := map[string]bool{"h": true}
+	for _, source := range sources {
+		for _, call := range callsIn(t, source) {
+			if receiver, _ := methodOf(call); receiver != "flags" {
+				continue
+			}
+			if literals := literalsOf(t, call); len(literals) > 0 {
+				flags[literals[0]] = true
+			}
+		}
+	}
+	return flags
+}
+
+func TestConfigurationTableHasEveryVariableAndItsDefault(t *testing.T) {
+	want := configuredVariables(t)
+	got := map[string]string{}
+	for _, row := range table(t, "docs/operations.md", "Variable") {
+		name := onlySpan(t, row[0])
+		got[name] = ""
+		if spans := spansIn(row[2]); len(spans) == 1 && row[2] == "`"+spans[0]+"`" {
+			got[name] = spans[0]
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the table has %v, the code %v", got, want)
+	}
+}
+
+// configuredVariables returns the variables that internal/config reads, with
+// their defaults: the tags of raw, and of rawIntegration below "<NAME>_".
+func configuredVariables(t *testing.T) map[string]string {
+	t.Helper()
+	word := regexp.MustCompile(`[A-Z][a-z]+`)
+	variables := map[string]string{}
+	for name, prefix := range map[string]string{"raw": "", "rawIntegration": "<NAME>_"} {
+		for _, f := range structFields(t, "internal/config/config.go", name) {
+			variable := f.tag.Get("envconfig")
+			if variable == "" {
+				variable = strings.ToUpper(strings.Join(word.FindAllString(f.name, -1), "_"))
+			}
+			variables[prefix+variable] = f.tag.Get("default")
+		}
+	}
+	return variables
+}
+
+// A program reads a variable if another value changes what it loads, or makes
+// it complain.
+func TestConfigurationTableNamesTheProgramsThatReadAVariable(t *testing.T) {
+	other := map[string]string{ // than what an empty one does
+		"TEMPORAL_UI_URL":           "http://ui.internal",
+		"<NAME>_CLIENT_SECRET_FILE": filepath.Join(t.TempDir(), "none"),
+	}
+	for _, row := range table(t, "docs/operations.md", "Variable") {
+		t.Run(row[0], func(t *testing.T) {
+			variable := onlySpan(t, row[0])
+			setOnlyTheSecret(t)
+			ingress, _ := config.LoadIngress()
+			worker, _ := config.LoadWorker()
+			t.Setenv(strings.Replace(variable, "<NAME>", "SENTRY", 1), other[variable])
+			changedIngress, err := config.LoadIngress()
+			ingressReads := err != nil || !reflect.DeepEqual(ingress, changedIngress)
+			changedWorker, err := config.LoadWorker()
+			workerReads := err != nil || !reflect.DeepEqual(worker, changedWorker)
+
+			reads := "neither"
+			switch {
+			case ingressReads && workerReads:
+				reads = "both"
+			case ingressReads:
+				reads = "ingress"
+			case workerReads:
+				reads = "worker"
+			}
+			if row[3] != reads {
+				t.Errorf("the table says %s, but it is %s", row[3], reads)
+			}
+		})
+	}
+}
+
+// "from A to B" in the table is what the programs take.
+func TestConfigurationTableGivesTheRangesThatAreTaken(t *testing.T) {
+	bounds := regexp.MustCompile(`from (\d+) to (\d+)`)
+	seen := 0
+	for _, row := range table(t, "docs/operations.md", "Variable") {
+		m := bounds.FindStringSubmatch(row[1])
+		if m == nil {
+			continue
+		}
+		seen++
+		t.Run(row[0], func(t *testing.T) {
+			setOnlyTheSecret(t)
+			for i, bound := range m[1:] {
+				n, err := strconv.ParseInt(bound, 10, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				beyond := n - 1 + 2*int64(i)
+				for value, taken := range map[int64]bool{n: true, beyond: false} {
+					t.Setenv(onlySpan(t, row[0]), strconv.FormatInt(value, 10))
+					if _, err := config.LoadIngress(); (err == nil) != taken {
+						t.Errorf("%d: %v", value, err)
+					}
+				}
+			}
+		})
+	}
+	if seen == 0 {
+		t.Error("the table gives no range")
+	}
+}
+
+// setOnlyTheSecret makes the environment one in which both programs start,
+// whatever is set where the tests run.
+func setOnlyTheSecret(t *testing.T) {
+	t.Helper()
+	for variable := range configuredVariables(t) {
+		variable = strings.Replace(variable, "<NAME>", "SENTRY", 1)
+		t.Setenv(variable, "") // restores it afterwards
+		if err := os.Unsetenv(variable); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("TEMPORAL_CONFIG_FILE", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("SENTRY_CLIENT_SECRET", "s")
+}
+
+func TestConnectionVariablesAreThoseThatTheSDKReads(t *testing.T) {
+	read := connectionVariables(t)
+	for _, row := range table(t, "docs/operations.md", "Connection variable") {
+		for _, variable := range spansIn(row[0]) {
+			if !read[variable] {
+				t.Errorf("the SDK does not read %s", variable)
+			}
+		}
+	}
+}
+
+// connectionVariables returns what the SDK looks up.
+func connectionVariables(t *testing.T) map[string]bool {
+	t.Helper()
+	looked := lookups{}
+	if _, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{EnvLookup: looked}); err != nil {
+		t.Fatal(err)
+	}
+	return looked
+}
+
+// lookups is an environment that notes what is asked of it. The configuration
+// file in it is none.
+type lookups map[string]bool
+
+func (lookups) Environ() []string { return nil }
+
+func (l lookups) LookupEnv(name string) (string, bool) {
+	l[name] = true
+	if name == "TEMPORAL_CONFIG_FILE" {
+		return os.DevNull, true
+	}
+	return "", false
+}
+
+func TestVariablesInDocumentsExist(t *testing.T) {
+	known := connectionVariables(t)
+	for variable := range configuredVariables(t) {
+		for _, integration := range []string{"<NAME>", "SENTRY", "BACKEND", "MOBILE"} { // the documents' own
+			known[strings.Replace(variable, "<NAME>", integration, 1)] = true
+		}
+	}
+	for _, path := range []string{"Makefile", "docker-compose.yml"} {
+		for _, m := range regexp.MustCompile(`(?m)^\s*([A-Z][A-Z_]+)\s*(?::|\?=)`).FindAllStringSubmatch(read(t, path), -1) {
+			known[m[1]] = true
+		}
+		for _, m := range regexp.MustCompile(`\$\{([A-Z_]+):`).FindAllStringSubmatch(read(t, path), -1) {
+			known[m[1]] = true
+		}
+	}
+	variable := regexp.MustCompile(`(?:<NAME>_)?\b[A-Z]+(?:_[A-Z]+)+\b|\b[A-Z_]{3,}\b=`)
+	for path, text := range documents(t) {
+		for _, code := range codeIn(text) {
+			for _, name := range variable.FindAllString(code, -1) {
+				if name = strings.TrimSuffix(name, "="); !known[name] {
+					t.Errorf("%s: nothing reads %s", path, name)
+				}
+			}
+		}
+	}
+}
+
+// The text before a block of Go links to the file that it is from, and says
+// "all of" if it is the whole file.
+func TestGoInDocumentsIsThatOfTheFiles(t *testing.T) {
+	seen := 0
+	for path, text := range documents(t) {
+		for _, b := range blocksIn(text) {
+			if b.language != "go" {
+				continue
+			}
+			seen++
+			links := linksIn(b.before)
+			if len(links) == 0 {
+				t.Errorf("%s: the text before a block of Go links to no file: %q", path, b.before)
+				continue
+			}
+			file := filepath.Join(filepath.Dir(path), links[len(links)-1])
+			switch source := read(t, file); {
+			case strings.Contains(b.before, "all of") && b.text != source:
+				t.Errorf("%s: the block is not all of %s", path, file)
+			case !strings.Contains("\n"+source, "\n"+b.text):
+				t.Errorf("%s: the block is not in %s", path, file)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no document shows Go")
+	}
+}
+
+func TestEventTableHasEverySampleAndWhoWantsIt(t *testing.T) {
+	var named []string
+	wanted := regexp.MustCompile("^`([a-z_]+)`: `([a-z_`, ]+)`$")
+	for _, row := range table(t, "README.md", "Resource") {
+		resource := onlySpan(t, row[0])
+		if want := "`sentry." + resource + ".*`"; row[2] != want {
+			t.Errorf("the pattern of all %s is %s, not %s", resource, row[2], want)
+		}
+		wants := map[string][]string{} // by action
+		for entry := range strings.SplitSeq(row[4], "; ") {
+			if entry == "" {
+				continue
+			}
+			m := wanted.FindStringSubmatch(entry)
+			if m == nil {
+				t.Errorf("%s: %q is not `workflow`: `action`, `action`", resource, entry)
+				continue
+			}
+			for action := range strings.SplitSeq(m[2], "`, `") {
+				wants[action] = append(wants[action], m[1])
+			}
+		}
+		for _, action := range spansIn(row[1]) {
+			name := resource + "." + action
+			named = append(named, name)
+			body, err := sentry.Sample(name)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			event, err := sentry.EventName(resource, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want []string
+			for _, w := range triage.Wanting(workflows.All, event) {
+				want = append(want, w.Name())
+			}
+			if !slices.Equal(wants[action], want) {
+				t.Errorf("%s is said to be wanted by %v, and is by %v", name, wants[action], want)
+			}
+		}
+	}
+	slices.Sort(named)
+	if !slices.Equal(named, sentry.SampleNames()) {
+		t.Errorf("the table has %v, the samples are %v", named, sentry.SampleNames())
+	}
+}
+
+func TestDemoOutputIsOfTheSamples(t *testing.T) {
+	events := map[string]bool{}
+	for _, name := range sentry.SampleNames() {
+		events["sentry."+name] = true
+	}
+	for _, b := range blocksIn(read(t, "README.md")) {
+		if !strings.HasPrefix(b.text, "EVENT") {
+			continue
+		}
+		for line := range strings.Lines(b.text) {
+			if event, _, _ := strings.Cut(line, " "); strings.HasPrefix(event, "sentry.") && !events[event] {
+				t.Errorf("there is no sample of %s", event)
+			}
+		}
+		// Each sample, one again, one tampered with.
+		if want := strconv.Itoa(len(events)+2) + " deliveries sent, 0 not as they should be\n"; !strings.HasSuffix(b.text, want) {
+			t.Errorf("the demo's output does not end with %q", want)
+		}
+		return
+	}
+	t.Error("the README shows no output of the demo")
+}
+
+func TestEnvelopeIsDescribedFieldByField(t *testing.T) {
+	want := jsonNames(reflect.TypeFor[sentry.Envelope]())
+	block := jsonBlock(t, "docs/deliveries.md", "_webhook")
+	if got := keysInOrder(t, block); !slices.Equal(got, want) {
+		t.Errorf("the block has the fields %v, an envelope %v", got, want)
+	}
+	var env sentry.Envelope
+	if err := json.Unmarshal([]byte(block), &env); err != nil {
+		t.Errorf("the block is no envelope: %v", err)
+	}
+	if event, err := sentry.EventName(env.Headers["sentry-hook-resource"], []byte(env.Body)); err != nil || event != env.EventType {
+		t.Errorf("the body in the block is of the event %q, %v", event, err)
+	}
+	var got []string
+	for _, row := range table(t, "docs/deliveries.md", "Field") {
+		got = append(got, onlySpan(t, row[0]))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the table has the fields %v, an envelope %v", got, want)
+	}
+}
+
+func TestAnswerIsDescribedFieldByField(t *testing.T) {
+	var want []string
+	for _, f := range structFields(t, "ingress/ingress.go", "answer") {
+		want = append(want, f.tag.Get("json"))
+	}
+	block := jsonBlock(t, "docs/deliveries.md", "runs")
+	if got := keysInOrder(t, block); !slices.Equal(got, want) {
+		t.Errorf("the block has the fields %v, an answer %v", got, want)
+	}
+	var shown struct{ Runs []json.RawMessage }
+	if err := json.Unmarshal([]byte(block), &shown); err != nil || len(shown.Runs) == 0 {
+		t.Fatalf("the block has no runs: %v", err)
+	}
+	want = jsonNames(reflect.TypeFor[starter.Run]())
+	if got := keysInOrder(t, string(shown.Runs[0])); !slices.Equal(got, want) {
+		t.Errorf("a run has the fields %v, the code %v", got, want)
+	}
+}
+
+func TestAnswersTableHasTheStatusesThatTheTestsOfTheIngressKnow(t *testing.T) {
+	documented := map[string]bool{}
+	for _, row := range table(t, "docs/deliveries.md", "Status") {
+		documented[row[0]] = true
+	}
+	tested := map[string]bool{}
+	ast.Inspect(parse(t, "ingress/ingress_test.go"), func(n ast.Node) bool {
+		pair, ok := n.(*ast.KeyValueExpr)
+		if !ok {
+			return true
+		}
+		key, isName := pair.Key.(*ast.Ident)
+		value, isLiteral := pair.Value.(*ast.BasicLit)
+		if isName && isLiteral && key.Name == "status" && value.Kind == token.INT {
+			tested[value.Value] = true
+		}
+		return true
+	})
+	if len(tested) == 0 || !maps.Equal(documented, tested) {
+		t.Errorf("the table has %v, the tests %v", slices.Sorted(maps.Keys(documented)), slices.Sorted(maps.Keys(tested)))
+	}
+}
+
+func TestAdminTableHasTheRoutesThatThereAre(t *testing.T) {
+	var documented []string
+	for _, row := range table(t, "docs/operations.md", "Request") {
+		documented = append(documented, onlySpan(t, row[0]))
+	}
+	prefixes := map[string]string{"/decode": "/codec"} // of a group of routes
+	var routed []string
+	for _, call := range callsIn(t, "ingress/admin.go") {
+		_, method := methodOf(call)
+		literals := literalsOf(t, call)
+		if slices.Contains([]string{"GET", "POST", "PUT", "DELETE"}, method) && len(literals) > 0 {
+			route := regexp.MustCompile(`:(\w+)`).ReplaceAllString(literals[0], "{$1}")
+			routed = append(routed, method+" "+prefixes[route]+route)
+		}
+	}
+	slices.Sort(documented)
+	slices.Sort(routed)
+	if !slices.Equal(documented, routed) {
+		t.Errorf("the table has %q, the code %q", documented, routed)
+	}
+}
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	all := documents(t)
+	for path, text := range all {
+		for _, link := range linksIn(text) {
+			if strings.Contains(link, "://") {
+				continue
+			}
+			file, heading, _ := strings.Cut(link, "#")
+			target := path
+			if file != "" {
+				target = filepath.Join(filepath.Dir(path), file)
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+			if heading != "" && !slices.Contains(headingsIn(all[target]), heading) {
+				t.Errorf("%s: %s has no heading #%s", path, target, heading)
+			}
+		}
+	}
+}
+
+// A path is whatever begins with a folder of the tree.
+func TestPathsInDocumentsExist(t *testing.T) {
+	path := regexp.MustCompile(`(?:^|\s)(?:\./)?((?:cmd|ingress|workflows|activities|internal|docs|deploy|scripts)/[a-z/_.]*)(?:\s|$)`)
+	seen := 0
+	for document, text := range documents(t) {
+		for _, code := range codeIn(text) {
+			for line := range strings.Lines(code) {
+				for _, m := range path.FindAllStringSubmatch(line, -1) {
+					seen++
+					if _, err := os.Stat(m[1]); err != nil {
+						t.Errorf("%s: %v", document, err)
+					}
+				}
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no document names a path")
+	}
+}
+
+func TestDocumentsAreFinished(t *testing.T) {
+	unfinished := regexp.MustCompile(`\b(TODO|FIXME|XXX|TBD|WIP)\b`)
+	for path, text := range documents(t) {
+		if found := unfinished.FindString(text); found != "" {
+			t.Errorf("%s: %s", path, found)
+		}
+	}
+}
+
+// documents returns the text of every public document, by path.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, pattern := range []string{"*.md", "docs/*.md"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			all[path] = read(t, path)
+		}
+	}
+	for _, path := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md"} {
+		if all[path] == "" {
+			t.Errorf("there is no %s", path)
+		}
+	}
+	return all
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// makeTargets returns the targets of the Makefile with their help.
+func makeTargets(t *testing.T) map[string]string {
+	t.Helper()
+	targets := map[string]string{}
+	rule := regexp.MustCompile(`(?m)^([a-z][a-z/-]*):(?:[^=\n#]*)(?:## *(.*))?$`)
+	for _, m := range rule.FindAllStringSubmatch(read(t, "Makefile"), -1) {
+		targets[m[1]] = m[2]
+	}
+	return targets
+}
+
+// block is a fenced block of a document.
+type block struct {
+	language string
+	text     string
+	before   string // the paragraph before it
+}
+
+var fenced = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")
+
+func blocksIn(text string) []block {
+	var all []block
+	for _, at := range fenced.FindAllStringSubmatchIndex(text, -1) {
+		before := strings.TrimSpace(text[:at[0]])
+		before = before[strings.LastIndex(before, "\n\n")+1:]
+		all = append(all, block{language: text[at[2]:at[3]], text: text[at[4]:at[5]], before: before})
+	}
+	return all
+}
+
+// codeIn returns the fenced blocks of a document and its code spans.
+func codeIn(text string) []string {
+	var all []string
+	for _, b := range blocksIn(text) {
+		all = append(all, b.text)
+	}
+	return append(all, spansIn(fenced.ReplaceAllString(text, ""))...)
+}
+
+func spansIn(text string) []string {
+	var all []string
+	for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(text, -1) {
+		all = append(all, strings.ReplaceAll(m[1], "\n", " "))
+	}
+	return all
+}
+
+func onlySpan(t *testing.T, cell string) string {
+	t.Helper()
+	spans := spansIn(cell)
+	if len(spans) != 1 {
+		t.Fatalf("%q is not one code span", cell)
+	}
+	return spans[0]
+}
+
+func linksIn(text string) []string {
+	var all []string
+	for _, m := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(text, -1) {
+		all = append(all, m[1])
+	}
+	return all
+}
+
+// headingsIn returns the anchors of a document's headings.
+func headingsIn(text string) []string {
+	var all []string
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
+		anchor := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		all = append(all, strings.ReplaceAll(anchor, " ", "-"))
+	}
+	return all
+}
+
+// table returns the rows of the table in a document whose first column has
+// that heading.
+func table(t *testing.T, path, heading string) [][]string {
+	t.Helper()
+	var rows [][]string
+	inside := false
+	for line := range strings.Lines(read(t, path)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		switch {
+		case !strings.HasPrefix(line, "|"):
+			inside = false
+		case cells[0] == heading:
+			inside = true
+		case inside && !strings.HasPrefix(cells[0], "---"):
+			rows = append(rows, cells)
+		}
+	}
+	if len(rows) == 0 {
+		t.Fatalf("%s has no table with the heading %s", path, heading)
+	}
+	return rows
+}
+
+// jsonBlock returns the block of JSON in a document that has key.
+func jsonBlock(t *testing.T, path, key string) string {
+	t.Helper()
+	for _, b := range blocksIn(read(t, path)) {
+		if b.language == "json" && strings.Contains(b.text, strconv.Quote(key)+":") {
+			return b.text
+		}
+	}
+	t.Fatalf("%s shows no JSON with %s", path, key)
+	return ""
+}
+
+// keysInOrder returns the keys of a JSON object as they stand there.
+func keysInOrder(t *testing.T, object string) []string {
+	t.Helper()
+	var keys []string
+	decoder := json.NewDecoder(strings.NewReader(object))
+	if _, err := decoder.Token(); err != nil {
+		t.Fatal(err)
+	}
+	for decoder.More() {
+		key, err := decoder.Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, ok := key.(string)
+		if !ok {
+			t.Fatalf("%v is no key", key)
+		}
+		keys = append(keys, name)
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return keys
+}
+
+// jsonNames returns the names that a struct's fields have in JSON.
+func jsonNames(of reflect.Type) []string {
+	var names []string
+	for i := range of.NumField() {
+		name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}
+
+// field is a field of a struct in the source.
+type field struct {
+	name string
+	tag  reflect.StructTag
+}
+
+func structFields(t *testing.T, path, name string) []field {
+	t.Helper()
+	var fields []field
+	ast.Inspect(parse(t, path), func(n ast.Node) bool {
+		spec, ok := n.(*ast.TypeSpec)
+		if !ok || spec.Name.Name != name {
+			return true
+		}
+		structure, ok := spec.Type.(*ast.StructType)
+		if !ok {
+			return true
+		}
+		for _, f := range structure.Fields.List {
+			var tag string
+			if f.Tag != nil {
+				tag = unquote(t, f.Tag)
+			}
+			for _, n := range f.Names {
+				fields = append(fields, field{name: n.Name, tag: reflect.StructTag(tag)})
+			}
+		}
+		return false
+	})
+	if len(fields) == 0 {
+		t.Fatalf("%s has no struct %s", path, name)
+	}
+	return fields
+}
+
+func callsIn(t *testing.T, path string) []*ast.CallExpr {
+	t.Helper()
+	var calls []*ast.CallExpr
+	ast.Inspect(parse(t, path), func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			calls = append(calls, call)
+		}
+		return true
+	})
+	return calls
+}
+
+// methodOf returns the names in a call of the form receiver.method().
+func methodOf(call *ast.CallExpr) (receiver, method string) {
+	selector, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return "", ""
+	}
+	if of, ok := selector.X.(*ast.Ident); ok {
+		receiver = of.Name
+	}
+	return receiver, selector.Sel.Name
+}
+
+// literalsOf returns those arguments of a call that are string literals.
+func literalsOf(t *testing.T, call *ast.CallExpr) []string {
+	t.Helper()
+	var all []string
+	for _, argument := range call.Args {
+		if literal, ok := argument.(*ast.BasicLit); ok && literal.Kind == token.STRING {
+			all = append(all, unquote(t, literal))
+		}
+	}
+	return all
+}
+
+func parse(t *testing.T, path string) *ast.File {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func unquote(t *testing.T, literal *ast.BasicLit) string {
+	t.Helper()
+	text, err := strconv.Unquote(literal.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
