@@ -1,0 +1,194 @@
+package journal
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sentry-temporal/internal/sentry"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fails wants err to be target, or any error if target is nil.
+func fails(t testing.TB, err, target error) {
+	t.Helper()
+	if err == nil || target != nil && !errors.Is(err, target) {
+		t.Fatalf("error %v, want %v", err, target)
+	}
+}
+
+func equal[T any](t testing.TB, got, want T) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("got\n%.2000v\nwant\n%.2000v", fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want))
+	}
+}
+
+func within[T cmp.Ordered](t testing.TB, got, low, high T) {
+	t.Helper()
+	if got < low || got > high {
+		t.Fatalf("got %v, want %v to %v", got, low, high)
+	}
+}
+
+func contains(t testing.TB, text, part string) {
+	t.Helper()
+	if !strings.Contains(text, part) {
+		t.Fatalf("%q is not in %q", part, text)
+	}
+}
+
+// pass lets d pass on the clock of the test's bubble, and then all that is to
+// happen until then.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// roles are what the test binary does, instead of testing, when child started
+// it. dir is a journal's directory.
+var roles = map[string]func(dir string){}
+
+const roleVariable = "JOURNAL_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	role, ok := roles[os.Getenv(roleVariable)]
+	if !ok {
+		os.Exit(m.Run())
+	}
+	dir, err := os.Getwd()
+	check(err)
+	role(dir)
+}
+
+// child is another process that plays role with the journal in dir.
+func child(t testing.TB, role, dir string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	must(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	cmd.Dir = dir
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// deliveryOf returns a delivery whose body belongs to its key, so that a mix-up
+// shows.
+func deliveryOf(key string) sentry.Envelope {
+	return deliveryOfSize(key, 300)
+}
+
+func deliveryOfSize(key string, size int) sentry.Envelope {
+	body := `{"action":"created","key":"` + key + `","raw":"\u00e9\u0000 ` + "\xff" + `"}`
+	if size > len(body) {
+		body += strings.Repeat(" ", size-len(body))
+	}
+	return sentry.Envelope{
+		Webhook:        true,
+		Source:         "sentry",
+		IntegrationID:  "sentry",
+		EventType:      "sentry.issue.created",
+		IdempotencyKey: key,
+		Timestamp:      1733337600,
+		Headers:        map[string]string{"sentry-hook-resource": "issue", "request-id": key},
+		Body:           sentry.Body(body),
+	}
+}
+
+func openJournal(t testing.TB, dir string, o Options) *Journal {
+	t.Helper()
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	j, err := Open(dir, o)
+	must(t, err)
+	t.Cleanup(func() { _ = j.Close() })
+	return j
+}
+
+func appendAll(t testing.TB, j *Journal, keys ...string) {
+	t.Helper()
+	for _, key := range keys {
+		must(t, j.Append(t.Context(), deliveryOf(key)))
+	}
+}
+
+func keys(n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("key-%06d", i)
+	}
+	return list
+}
+
+// pendingKeys returns what is on disk, in order, after making sure that it is
+// what was appended.
+func pendingKeys(t testing.TB, j *Journal) []string {
+	t.Helper()
+	var list []string
+	for _, d := range onDisk(t, j) {
+		must(t, d.damaged)
+		equal(t, d.env, deliveryOfSize(d.env.IdempotencyKey, len(d.env.Body)))
+		list = append(list, d.env.IdempotencyKey)
+	}
+	return list
+}
+
+// onDisk returns all pending records.
+func onDisk(t testing.TB, j *Journal) []*delivery {
+	t.Helper()
+	var all []*delivery
+	for after := uint64(0); ; after = all[len(all)-1].seq {
+		window, err := j.read(after)
+		must(t, err)
+		if len(window) == 0 {
+			return all
+		}
+		all = append(all, window...)
+	}
+}
+
+// setAside returns the files that were damaged.
+func setAside(t testing.TB, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, fileName+".damaged-*"))
+	must(t, err)
+	return files
+}
+
+// copyJournal copies the file of a journal to a new directory, as a process
+// that is killed at this moment leaves it.
+func copyJournal(t testing.TB, dir string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, fileName))
+	must(t, err)
+	to := t.TempDir()
+	path := filepath.Join(to, fileName)
+	must(t, os.WriteFile(path, bytes.TrimRight(data, "\x00"), 0o600))
+	must(t, os.Truncate(path, int64(len(data))))
+	return to
+}

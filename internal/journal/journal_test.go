@@ -1,0 +1,371 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestDeliveriesAreThereAfterReopeningInOrder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "deep", "inside")
+	j := openJournal(t, dir, Options{})
+	sizes := []int{0, 100, 5000, 100_000, 3 << 20, 2000}
+	var want []string
+	for i, size := range sizes {
+		key := fmt.Sprint("key-", i)
+		want = append(want, key)
+		must(t, j.Append(t.Context(), deliveryOfSize(key, size)))
+	}
+	before := j.Stats()
+	equal(t, pendingKeys(t, j), want)
+	must(t, j.Close())
+
+	j = openJournal(t, dir, Options{})
+	equal(t, pendingKeys(t, j), want)
+	after := j.Stats()
+	equal(t, after.Pending, len(sizes))
+	equal(t, after.PendingBytes, before.PendingBytes)
+	within(t, after.OldestAge, before.OldestAge, time.Hour)
+
+	appendAll(t, j, "later")
+	equal(t, pendingKeys(t, j), append(want, "later"))
+}
+
+func TestPendingDeliveryDoesNotEnterTwice(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir, Options{})
+	appendAll(t, j, "a", "b", "a")
+	equal(t, pendingKeys(t, j), []string{"a", "b"})
+	must(t, j.Close())
+
+	j = openJournal(t, dir, Options{})
+	appendAll(t, j, "b", "c")
+	equal(t, pendingKeys(t, j), []string{"a", "b", "c"})
+}
+
+func TestSameKeyOfAnotherIntegrationIsAnotherDelivery(t *testing.T) {
+	j := openJournal(t, t.TempDir(), Options{})
+	env := deliveryOf("a")
+	must(t, j.Append(t.Context(), env))
+	env.IntegrationID = "mobile"
+	must(t, j.Append(t.Context(), env))
+	equal(t, j.Stats().Pending, 2)
+}
+
+func TestSameDeliveryManyTimesAtOnceEntersOnceAndIsDurableForAll(t *testing.T) {
+	var committed atomic.Int64
+	j := openJournal(t, t.TempDir(), Options{OnCommit: func(_ time.Duration, added, _ int) { committed.Add(int64(added)) }})
+	var group sync.WaitGroup
+	for range 64 {
+		group.Go(func() {
+			if err := j.Append(t.Context(), deliveryOf("a")); err != nil {
+				t.Error(err)
+			}
+			if committed.Load() != 1 {
+				t.Error("answered before the commit")
+			}
+		})
+	}
+	group.Wait()
+	equal(t, pendingKeys(t, j), []string{"a"})
+}
+
+// gathered appends n deliveries of size together, all but the first while the
+// writer is busy, and returns how many each commit added.
+func gathered(t *testing.T, n, size int) (added []int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		j := openJournal(t, t.TempDir(), Options{OnCommit: func(_ time.Duration, n, _ int) {
+			if added = append(added, n); len(added) == 1 {
+				<-release
+			}
+		}})
+		var group sync.WaitGroup
+		for i, key := range keys(n) {
+			group.Go(func() {
+				if err := j.Append(t.Context(), deliveryOfSize(key, size)); err != nil {
+					t.Error(err)
+				}
+			})
+			if i == 0 {
+				synctest.Wait()
+			}
+		}
+		synctest.Wait()
+		close(release)
+		group.Wait()
+	})
+	return added
+}
+
+func TestAppendsThatComeTogetherShareACommit(t *testing.T) {
+	equal(t, gathered(t, 200, 300), []int{1, 199})
+}
+
+func TestCommitIsBoundedInDeliveriesAndBytes(t *testing.T) {
+	equal(t, gathered(t, 2*maxBatch+2, 300), []int{1, maxBatch, maxBatch, 1})
+	equal(t, gathered(t, 6, maxBatchBytes*2/5), []int{1, 2, 2, 1})
+	equal(t, gathered(t, 3, maxBatchBytes+1), []int{1, 1, 1})
+}
+
+func TestFullJournalRefusesUntilThereIsRoom(t *testing.T) {
+	j := openJournal(t, t.TempDir(), Options{MaxBytes: 3000})
+	must(t, j.Append(t.Context(), deliveryOfSize("a", 2000)))
+	fails(t, j.Append(t.Context(), deliveryOfSize("b", 2000)), ErrFull)
+	must(t, j.Append(t.Context(), deliveryOfSize("a", 2000))) // is there already
+	within(t, j.Stats().PendingBytes, 2000, 3000)
+
+	must(t, j.park(t.Context(), 1, "reason"))
+	fails(t, j.Append(t.Context(), deliveryOfSize("b", 2000)), ErrFull)
+
+	must(t, j.Discard(t.Context(), 1))
+	must(t, j.Append(t.Context(), deliveryOfSize("b", 2000)))
+}
+
+func TestManyAtOnceDoNotOverfill(t *testing.T) {
+	j := openJournal(t, t.TempDir(), Options{MaxBytes: 30_000})
+	var group sync.WaitGroup
+	for _, key := range keys(64) {
+		group.Go(func() { _ = j.Append(t.Context(), deliveryOfSize(key, 2000)) })
+	}
+	group.Wait()
+	within(t, j.Stats().PendingBytes, 20_000, 30_000)
+}
+
+func init() {
+	roles["lock"] = func(dir string) {
+		_, err := Open(dir, Options{})
+		fmt.Println(err)
+	}
+}
+
+func TestDirectoryIsLockedAgainstOthers(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir, Options{})
+	_, err := Open(dir, Options{})
+	fails(t, err, ErrLocked)
+
+	answer, err := child(t, "lock", dir).Output()
+	must(t, err)
+	contains(t, string(answer), ErrLocked.Error())
+	contains(t, string(answer), dir)
+
+	appendAll(t, j, "a")
+	must(t, j.Close())
+	answer, err = child(t, "lock", dir).Output()
+	must(t, err)
+	equal(t, string(answer), "<nil>\n")
+}
+
+func TestFileInUseIsNeverSetAside(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir, Options{})
+	appendAll(t, j, "a")
+	file, err := os.OpenFile(filepath.Join(dir, fileName), os.O_WRONLY, 0)
+	must(t, err)
+	defer file.Close()
+	_, err = file.WriteAt([]byte("as if in the middle of a change"), 0)
+	must(t, err)
+	_, err = Open(dir, Options{})
+	fails(t, err, ErrLocked)
+	equal(t, len(setAside(t, dir)), 0)
+}
+
+func TestWhatIsWrongWithTheDirectoryIsAnErrorAndNoDamage(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	_, err := Open(file, Options{})
+	fails(t, err, nil)
+	contains(t, err.Error(), file)
+
+	must(t, os.Mkdir(filepath.Join(dir, fileName), 0o700)) // instead of the file
+	_, err = Open(dir, Options{})
+	fails(t, err, nil)
+	equal(t, len(setAside(t, dir)), 0)
+	must(t, os.Remove(filepath.Join(dir, fileName)))
+	must(t, openJournal(t, dir, Options{}).Close())
+}
+
+func TestFilesAreForThisUserOnly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	openJournal(t, dir, Options{})
+	for path, mode := range map[string]os.FileMode{dir: os.ModeDir | 0o700, filepath.Join(dir, fileName): 0o600} {
+		info, err := os.Stat(path)
+		must(t, err)
+		equal(t, info.Mode(), mode)
+	}
+}
+
+func TestClosedJournalSaysSo(t *testing.T) {
+	j := openJournal(t, t.TempDir(), Options{})
+	appendAll(t, j, "a")
+	must(t, j.Close())
+	fails(t, j.Append(t.Context(), deliveryOf("b")), ErrClosed)
+	fails(t, j.Discard(t.Context(), 1), ErrClosed)
+	_, err := j.Parked(0, 10)
+	fails(t, err, ErrClosed)
+	fails(t, j.Close(), ErrClosed)
+}
+
+func TestCloseMakesDurableWhatWasAppendedBefore(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir, Options{})
+	var acknowledged sync.Map
+	var group sync.WaitGroup
+	for _, key := range keys(100) {
+		group.Go(func() {
+			if j.Append(t.Context(), deliveryOf(key)) == nil {
+				acknowledged.Store(key, true)
+			}
+		})
+	}
+	must(t, j.Close())
+	group.Wait()
+
+	j = openJournal(t, dir, Options{})
+	for _, key := range pendingKeys(t, j) {
+		acknowledged.Delete(key)
+	}
+	acknowledged.Range(func(key, _ any) bool {
+		t.Errorf("%v is lost", key)
+		return true
+	})
+}
+
+func TestAppendReturnsWhenItsContextEnds(t *testing.T) {
+	inCommit, release := make(chan struct{}, 10), make(chan struct{})
+	j := openJournal(t, t.TempDir(), Options{OnCommit: func(time.Duration, int, int) {
+		inCommit <- struct{}{}
+		<-release
+	}})
+	defer close(release)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-inCommit
+		cancel()
+	}()
+	fails(t, j.Append(ctx, deliveryOf("a")), context.Canceled)
+}
+
+func TestDeletionIsOnDiskSoonWithoutAnyOtherWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var deleted []time.Time
+		j := openJournal(t, t.TempDir(), Options{OnCommit: func(_ time.Duration, _, n int) {
+			for range n {
+				deleted = append(deleted, time.Now())
+			}
+		}})
+		appendAll(t, j, "a", "b")
+		began := time.Now()
+		j.remove(1)
+		equal(t, j.Stats().Pending, 1)
+		pass(maxLag)
+		equal(t, deleted, []time.Time{began.Add(maxLag)})
+		equal(t, pendingKeys(t, j), []string{"b"})
+	})
+}
+
+func TestManyDeletionsDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		deleted := 0
+		j := openJournal(t, t.TempDir(), Options{OnCommit: func(_ time.Duration, _, n int) { deleted += n }})
+		appendAll(t, j, keys(maxBatch)...)
+		for seq := range maxBatch {
+			j.remove(uint64(seq + 1))
+		}
+		synctest.Wait()
+		equal(t, deleted, maxBatch)
+		equal(t, j.Stats().PendingBytes, 0)
+	})
+}
+
+func TestCloseMakesDeletionsDurable(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir, Options{})
+	appendAll(t, j, "a", "b")
+	j.remove(1)
+	must(t, j.Close())
+	equal(t, pendingKeys(t, openJournal(t, dir, Options{})), []string{"b"})
+}
+
+func TestAppendThatFailsDoesNotKeepDeletionsFromTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), Options{})
+		appendAll(t, j, keys(20)...)
+		j.file.MaxSize = 1 // it cannot grow any more
+		j.remove(1)
+		fails(t, j.Append(t.Context(), deliveryOfSize("large", 1<<20)), nil)
+		equal(t, pendingKeys(t, j), keys(20)[1:])
+		equal(t, j.Stats().Pending, 19)
+
+		j.file.MaxSize = 0
+		must(t, j.Append(t.Context(), deliveryOfSize("large", 1<<20)))
+		equal(t, pendingKeys(t, j), append(keys(20)[1:], "large"))
+	})
+}
+
+func TestDeletionThatFailsIsRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), Options{})
+		appendAll(t, j, "a", "b")
+		j.giveUp(j.file)
+		must(t, os.Rename(j.path, j.path+".away"))
+		must(t, os.Mkdir(j.path, 0o700)) // so it cannot be opened again
+		j.remove(1)
+		fails(t, j.sync(), nil)
+		must(t, os.Remove(j.path))
+		must(t, os.Rename(j.path+".away", j.path))
+		pass(retryLag)
+		equal(t, pendingKeys(t, j), []string{"b"})
+	})
+}
+
+func TestStatsTellTheAgeOfTheOldest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), Options{})
+		equal(t, j.Stats(), Stats{})
+		appendAll(t, j, "a")
+		pass(time.Minute)
+		appendAll(t, j, "b")
+		pass(time.Minute)
+		equal(t, j.Stats().OldestAge, 2*time.Minute)
+		j.remove(1)
+		equal(t, j.Stats().OldestAge, time.Minute)
+		j.remove(2)
+		equal(t, j.Stats().OldestAge, 0)
+		equal(t, j.Stats().Forwarded, uint64(2))
+	})
+}
+
+func TestOneThatStaysDoesNotHoldMemoryOfThoseThatPass(t *testing.T) {
+	x := newIndex()
+	for seq := range uint64(100_000) {
+		x.add(seq, entry{delivery: digestOf("", fmt.Sprint(seq)), size: 1})
+		if seq > 0 {
+			x.remove(seq)
+		}
+	}
+	within(t, len(x.order), 1, 2000)
+	equal(t, x.pendingBytes, int64(1))
+	equal(t, len(x.sequences), 1)
+}
+
+func TestWorksOnAfterItsFileHadToBeOpenedAgain(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir, Options{})
+	appendAll(t, j, "a")
+	j.giveUp(j.file)
+	appendAll(t, j, "b")
+	j.giveUp(j.file)
+	equal(t, pendingKeys(t, j), []string{"a", "b"})
+	_, err := Open(dir, Options{})
+	fails(t, err, ErrLocked)
+}

@@ -1,0 +1,185 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"sentry-temporal/internal/telemetry"
+)
+
+// One commit costs two fsyncs, whatever is in it, so all that waits shares one.
+// These bound it, to bound the memory it takes and how long the next one waits.
+const (
+	maxBatch      = 256
+	maxBatchBytes = 4 << 20 // or one record
+)
+
+const (
+	// maxLag is how long a deletion waits for a commit to share. One that is
+	// lost repeats an idempotent start and no more.
+	maxLag = 100 * time.Millisecond
+	// retryLag is how long deletions wait that could not be written.
+	retryLag = time.Second
+)
+
+// change is something to write that somebody waits for.
+type change struct {
+	size int64 // about how many bytes it writes
+	// do writes it. An error is this change's alone, and do must not have
+	// written anything then.
+	do func(b buckets) error
+	// done is called with Journal.mu held, before anyone who waits goes on.
+	// kept reports whether the file has the change: it does if err is nil, and
+	// may do otherwise.
+	done func(kept bool)
+
+	committed chan struct{}
+	err       error // valid in done, and once committed is closed
+}
+
+// submit queues c.
+func (j *Journal) submit(c *change) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.enqueue(c)
+}
+
+// enqueue is submit for a caller that holds j.mu.
+func (j *Journal) enqueue(c *change) error {
+	if j.closed {
+		return ErrClosed
+	}
+	c.committed = make(chan struct{})
+	j.queue = append(j.queue, c)
+	j.work.Signal()
+	return nil
+}
+
+// commit submits c and waits for it.
+func (j *Journal) commit(ctx context.Context, c *change) error {
+	if err := j.submit(c); err != nil {
+		return err
+	}
+	return c.wait(ctx)
+}
+
+// wait returns when c is durable, could not be written, or ctx has ended.
+func (c *change) wait(ctx context.Context) error {
+	select {
+	case <-c.committed:
+		return c.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// write is the only writer. While it commits one batch the next one gathers.
+func (j *Journal) write() {
+	defer close(j.stopped)
+	broken := false
+	for {
+		changes, deletions, ok := j.gather()
+		if !ok {
+			return
+		}
+		kept, err := j.transact(changes, deletions)
+		if err != nil && len(changes) > 0 && len(deletions) > 0 && !kept {
+			// Deletions need little room, and make some.
+			if _, err := j.transact(nil, deletions); err == nil {
+				deletions = nil
+			}
+		}
+		if broken != (err != nil) {
+			broken = !broken
+			if broken {
+				j.log.Error("cannot write the journal", keyPath, j.path, telemetry.KeyError, err.Error())
+			} else {
+				j.log.Info("can write the journal again", keyPath, j.path)
+			}
+		}
+		j.settle(changes, deletions, kept, err)
+	}
+}
+
+// gather waits for work and returns the next batch, or false when the journal
+// is closed and nothing is left to do.
+func (j *Journal) gather() (changes []*change, deletions []uint64, ok bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for len(j.queue) == 0 && !j.closed && (!j.flush || len(j.forwarded) == 0) {
+		j.flush = false
+		j.work.Wait()
+	}
+	n, size := 0, int64(0)
+	for n < len(j.queue) && n < maxBatch && (n == 0 || size+j.queue[n].size <= maxBatchBytes) {
+		size += j.queue[n].size
+		n++
+	}
+	changes, j.queue = j.queue[:n:n], j.queue[n:]
+	deletions, j.forwarded = j.forwarded, nil
+	j.flush = false
+	return changes, deletions, len(changes)+len(deletions) > 0
+}
+
+// settle tells what became of a batch.
+func (j *Journal) settle(changes []*change, deletions []uint64, kept bool, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, c := range changes {
+		written := kept && c.err == nil
+		if c.err == nil {
+			c.err = err
+		}
+		c.done(written)
+		close(c.committed)
+	}
+	if err != nil && !kept && len(deletions) > 0 && !j.closed {
+		j.forwarded = append(deletions, j.forwarded...)
+		time.AfterFunc(retryLag, j.flushDeletions)
+	}
+}
+
+// transact commits a batch. It is durable if err is nil. Otherwise the batch is
+// in the file if kept, as when the very last fsync failed, and else not at all.
+func (j *Journal) transact(changes []*change, deletions []uint64) (kept bool, err error) {
+	db, err := j.handle()
+	if err != nil {
+		return false, err
+	}
+	var (
+		began = time.Now()
+		count written
+		id    int
+	)
+	err = db.Update(func(tx *bolt.Tx) error {
+		defer release(tx)
+		id = tx.ID()
+		b := bucketsOf(tx)
+		b.written = &count
+		for _, seq := range deletions {
+			if err := b.delete(b.pending, seq); err != nil {
+				return fmt.Errorf("delete: %w", err)
+			}
+		}
+		for _, c := range changes {
+			c.err = c.do(b)
+		}
+		return nil
+	})
+	if err == nil {
+		j.onCommit(time.Since(began), count.added, count.deleted)
+		return true, nil
+	}
+	// bbolt has rolled back, from the file itself, so that the last complete
+	// transaction tells. When it has no memory map any more it reads nothing,
+	// and only opening it again helps; nothing was written then.
+	if e := db.View(func(tx *bolt.Tx) error { kept = id > 0 && tx.ID() >= id; return nil }); e != nil {
+		j.giveUp(db)
+		err = errors.Join(err, e)
+	}
+	return kept, fmt.Errorf("write journal: %w", err)
+}
