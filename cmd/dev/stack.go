@@ -59,6 +59,7 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 	}
 	temporal, err := devserver.Start(ctx, devserver.Options{
 		Port: s.temporalPort, UIPort: s.uiPort, DBFile: s.dbFile, Namespaces: namespaces, Output: s.output,
+		CodecEndpoint: "http://" + admin.Addr().String() + "/codec",
 	})
 	if err != nil {
 		return err

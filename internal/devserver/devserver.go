@@ -30,11 +30,13 @@ import (
 // Options say what to start. The zero value is a server in memory on free
 // ports.
 type Options struct {
-	Port       int       // 0: a free one
-	UIPort     int       // 0: a free one
-	DBFile     string    // SQLite file that keeps everything; "": in memory
-	Namespaces []string  // besides "default"
-	Output     io.Writer // what the server prints; nil: nowhere
+	Port       int      // 0: a free one
+	UIPort     int      // 0: a free one
+	DBFile     string   // SQLite file that keeps everything; "": in memory
+	Namespaces []string // besides "default"
+	// CodecEndpoint is where the UI has payloads decoded; "": nowhere.
+	CodecEndpoint string
+	Output        io.Writer // what the server prints; nil: nowhere
 }
 
 // Server is a running dev server on the loopback interface.
@@ -70,6 +72,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		"--port", strconv.Itoa(port), "--ui-port", strconv.Itoa(uiPort)}
 	if o.DBFile != "" {
 		args = append(args, "--db-filename", o.DBFile)
+	}
+	if o.CodecEndpoint != "" {
+		args = append(args, "--ui-codec-endpoint", o.CodecEndpoint)
 	}
 	for _, namespace := range o.Namespaces {
 		args = append(args, "--namespace", namespace)

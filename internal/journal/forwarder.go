@@ -27,8 +27,8 @@ type ForwarderOptions struct {
 	Parallel int
 	// AttemptTimeout bounds one start. Default 10 s.
 	AttemptTimeout time.Duration
-	// DrainTimeout is how long those under way may take to finish when Run is
-	// to end. Default 5 s.
+	// DrainTimeout is how long Run goes on with what is pending when it is to
+	// end. Default 5 s.
 	DrainTimeout time.Duration
 	// MinBackoff and MaxBackoff are the first and the longest time to wait
 	// after a start that failed. Default 100 ms and 10 s.
@@ -134,17 +134,22 @@ func (f *Forwarder) announce(env sentry.Envelope, o outcome) {
 	delete(f.watches, key)
 }
 
-// Run forwards until ctx ends. It then starts nothing more, gives the starts
-// under way up to DrainTimeout, and makes sure of the deletions. What is left
-// is for the next Run, in this process or another.
+// Run forwards until ctx ends. Then it goes on for up to DrainTimeout with what
+// is pending, unless starts fail just now, and makes sure of the deletions. What
+// is left is for the next Run, in this process or another.
 func (f *Forwarder) Run(ctx context.Context) {
 	starts, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	// Results must not wait for a Run that gave them up.
 	results := make(chan result, f.o.Parallel)
-	q := &queue{o: f.o, read: f.journal.read, pending: func() int { return f.journal.Stats().Pending }}
+	pending := func() int { return f.journal.Stats().Pending }
+	q := &queue{o: f.o, read: f.journal.read, pending: pending}
 
-	for ctx.Err() == nil {
+	stopping := ctx.Done()
+	var enough <-chan time.Time // set while draining
+	draining := false
+drain:
+	for {
 		d, wait := q.next(time.Now())
 		if d != nil {
 			go func() {
@@ -152,6 +157,9 @@ func (f *Forwarder) Run(ctx context.Context) {
 				results <- result{d, forwarded, err}
 			}()
 			continue
+		}
+		if draining && q.running == 0 && (wait > 0 || pending() == 0) {
+			break drain
 		}
 		var again <-chan time.Time
 		if wait > 0 {
@@ -163,17 +171,11 @@ func (f *Forwarder) Run(ctx context.Context) {
 		case <-f.journal.arrived:
 			q.exhausted = false
 		case <-again:
-		case <-ctx.Done():
-		}
-	}
-
-	enough := time.After(f.o.DrainTimeout)
-	for q.running > 0 {
-		select {
-		case r := <-results:
-			f.settle(q, r)
+		case <-stopping:
+			draining, stopping = true, nil
+			enough = time.After(f.o.DrainTimeout)
 		case <-enough:
-			q.running = 0
+			break drain
 		}
 	}
 	if err := f.journal.sync(); err != nil {

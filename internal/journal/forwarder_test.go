@@ -409,27 +409,56 @@ func TestPutBackDeliveryIsPendingLikeAnyOther(t *testing.T) {
 	equal(t, pendingKeys(t, openJournal(t, dir, Options{})), []string{"b", "a"})
 }
 
-func TestStopLetsThoseUnderWayFinishAndLeavesTheRest(t *testing.T) {
+func TestStopDrainsForABoundedTimeAndLeavesTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		j := openJournal(t, dir, Options{})
 		f := newTemporal()
 		f.fail = slow(3 * time.Second)
 		appendAll(t, j, keys(10)...)
-		stop := runForwarder(t, j, f.start, ForwarderOptions{Parallel: 4})
+		stop := runForwarder(t, j, f.start, ForwarderOptions{Parallel: 4, DrainTimeout: 6 * time.Second})
 		pass(time.Second)
 		began := time.Now()
-		stop()
-		equal(t, time.Since(began), 2*time.Second)
-		equal(t, sorted(f.runs()), keys(4))
+		stop() // while the first four are under way; two rounds of four fit
+		equal(t, time.Since(began), 6*time.Second)
+		equal(t, sorted(f.runs()), keys(8))
 
 		// Killed now: the deletions are on disk already.
 		j2 := openJournal(t, copyJournal(t, dir), Options{})
-		equal(t, pendingKeys(t, j2), keys(10)[4:])
+		equal(t, pendingKeys(t, j2), keys(10)[8:])
 		runForwarder(t, j2, f.start, ForwarderOptions{})
 		pass(10 * time.Second)
 		equal(t, sorted(f.runs()), keys(10))
-		equal(t, len(f.tried()), 10)
+	})
+}
+
+func TestStopEndsAsSoonAsNothingIsPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), Options{})
+		f := newTemporal()
+		f.fail = slow(time.Second)
+		appendAll(t, j, keys(3)...)
+		stop := runForwarder(t, j, f.start, ForwarderOptions{Parallel: 1})
+		synctest.Wait()
+		began := time.Now()
+		stop()
+		equal(t, time.Since(began), 3*time.Second)
+		equal(t, j.Stats().Pending, 0)
+	})
+}
+
+func TestStopDuringAnOutageDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), Options{})
+		f := newTemporal()
+		f.fail = always(errDown)
+		appendAll(t, j, keys(3)...)
+		stop := runForwarder(t, j, f.start, ForwarderOptions{})
+		pass(time.Minute)
+		began := time.Now()
+		stop()
+		equal(t, time.Since(began), 0)
+		equal(t, j.Stats().Pending, 3)
 	})
 }
 
