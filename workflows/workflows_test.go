@@ -119,7 +119,7 @@ func recordHistory(t *testing.T, w triage.Workflow, file string) {
 
 	s := starter.New([]triage.Workflow{w}, map[string]starter.Environment{
 		"sentry": {Client: c, Namespace: client.DefaultNamespace, TaskQueue: queue},
-	}, "")
+	}, "", slog.New(slog.DiscardHandler))
 	runs, err := s.Start(t.Context(), sampleFor(t, w))
 	if err != nil {
 		t.Fatal(err)

@@ -294,7 +294,7 @@ func (b *bench) drain(ctx context.Context, connections *starter.Connections, env
 		return err
 	}
 	defer kept.Close()
-	starts := starter.New(workflows.All, connections.Environments(), "")
+	starts := starter.New(workflows.All, connections.Environments(), "", slog.New(slog.DiscardHandler))
 	forwarding, stop := context.WithCancel(ctx)
 	done := make(chan struct{}, len(envelopes))
 	forwarder := journal.NewForwarder(kept, func(ctx context.Context, env sentry.Envelope) ([]starter.Run, error) {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func TestAnEightMiBBodyBecomesARun(t *testing.T) {
 	connections := connect(t, devservertest.Server().Address)
 	environment := connections.Environments()["sentry"]
 	environment.TaskQueue = runWorker(t, environment.Client)
-	s := starter.New(all, map[string]starter.Environment{"sentry": environment}, "")
+	s := starter.New(all, map[string]starter.Environment{"sentry": environment}, "", slog.New(slog.DiscardHandler))
 	body := eightMiB()
 	runs := start(t, s, envelope("sentry.error.created", body))
 	var length int
@@ -46,7 +47,7 @@ func TestAnEightMiBBodyBecomesARun(t *testing.T) {
 
 func TestADeliveryThatTemporalCannotTakeFailsForEver(t *testing.T) {
 	connections := connect(t, devservertest.Server().Address)
-	s := starter.New(all, connections.Environments(), "")
+	s := starter.New(all, connections.Environments(), "", slog.New(slog.DiscardHandler))
 	noise := make([]byte, 9<<20/4) // base64 compresses to the noise that is in it
 	if _, err := rand.Read(noise); err != nil {
 		t.Fatal(err)
@@ -69,7 +70,7 @@ func TestWhatMayPassIsNotPermanent(t *testing.T) {
 				address = "127.0.0.1:1"
 			}
 			connections := connect(t, address, integration)
-			s := starter.New(all, connections.Environments(), "")
+			s := starter.New(all, connections.Environments(), "", slog.New(slog.DiscardHandler))
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
 			_, err := s.Start(ctx, envelope("sentry.comment.created", `{}`))

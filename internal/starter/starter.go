@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 	"golang.org/x/sync/errgroup"
 
 	"sentry-temporal/internal/sentry"
@@ -64,13 +66,20 @@ type Environment struct {
 type Starter struct {
 	workflows    []triage.Workflow
 	environments map[string]Environment
+	registered   map[string]*registered // by namespace
 	uiURL        string
 }
 
 // New returns a Starter of all workflows. environments is by integration.
 // uiURL is the base address of the Temporal UI; with "" runs have no URL.
-func New(all []triage.Workflow, environments map[string]Environment, uiURL string) *Starter {
-	return &Starter{workflows: all, environments: environments, uiURL: uiURL}
+func New(all []triage.Workflow, environments map[string]Environment, uiURL string, log *slog.Logger) *Starter {
+	s := &Starter{workflows: all, environments: environments, registered: map[string]*registered{}, uiURL: uiURL}
+	for _, e := range environments {
+		if s.registered[e.Namespace] == nil {
+			s.registered[e.Namespace] = &registered{namespace: e.Namespace, client: e.Client, log: log}
+		}
+	}
+	return s
 }
 
 // Plan returns the runs that a delivery of env has or is to have, as
@@ -101,9 +110,10 @@ func (s *Starter) Start(ctx context.Context, env sentry.Envelope) ([]Run, error)
 	case large:
 		return nil, ErrTooLarge
 	}
+	subject := sentry.SubjectOf(env.Body)
 	var group errgroup.Group // one failure does not stop the other starts
 	for i := range runs {
-		group.Go(func() error { return s.start(ctx, &runs[i], env) })
+		group.Go(func() error { return s.start(ctx, &runs[i], env, subject) })
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
@@ -117,30 +127,56 @@ func (s *Starter) Deliver(ctx context.Context, env sentry.Envelope, _ time.Durat
 	return s.Start(ctx, env)
 }
 
-// start uses the only combination of options with which the SDK tells a new
-// run from one that was there, open or closed.
-func (s *Starter) start(ctx context.Context, run *Run, env sentry.Envelope) error {
+func (s *Starter) start(ctx context.Context, run *Run, env sentry.Envelope, subject sentry.Subject) error {
 	environment, ok := s.environments[env.IntegrationID]
 	if !ok {
 		return fmt.Errorf("start %s: integration %q is not configured", run.WorkflowID, env.IntegrationID)
 	}
+	registered := s.registered[environment.Namespace]
+	usable, err := registered.get(ctx)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", run.WorkflowID, err)
+	}
+	var attributes []temporal.SearchAttributeUpdate
+	for name, value := range attributesOf(env, subject) {
+		if usable[name] {
+			attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(name).ValueSet(value))
+		}
+	}
+	err = s.execute(ctx, environment, run, env, subject, attributes)
+	if Permanent(err) && len(attributes) > 0 {
+		// Perhaps an attribute is gone by now: that must not fail a start.
+		registered.forget()
+		err = s.execute(ctx, environment, run, env, subject, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("start %s: %w", run.WorkflowID, err)
+	}
+	run.URL = s.url(env.IntegrationID, run.WorkflowID, run.RunID)
+	return nil
+}
+
+// execute uses the only combination of options with which the SDK tells a new
+// run from one that was there, open or closed.
+func (s *Starter) execute(ctx context.Context, environment Environment, run *Run, env sentry.Envelope, subject sentry.Subject, attributes []temporal.SearchAttributeUpdate) error {
 	started, err := environment.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                                       run.WorkflowID,
 		TaskQueue:                                environment.TaskQueue,
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		TypedSearchAttributes:                    temporal.NewSearchAttributes(attributes...),
+		StaticSummary:                            summaryOf(env, subject),
+		StaticDetails:                            detailsOf(env, subject),
 	}, run.Workflow, env)
-	var already *serviceerror.WorkflowExecutionAlreadyStarted
-	switch {
-	case err == nil:
-		run.Status, run.RunID = Started, started.GetRunID()
-	case errors.As(err, &already):
+	if already, there := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); there {
 		run.Status, run.RunID = Existing, already.RunId
-	default:
-		return fmt.Errorf("start %s: %w", run.WorkflowID, err)
+		return nil
 	}
-	run.URL = s.url(env.IntegrationID, run.WorkflowID, run.RunID)
+	if err != nil {
+		return err
+	}
+	run.Status, run.RunID = Started, started.GetRunID()
 	return nil
 }
 

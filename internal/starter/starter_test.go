@@ -25,7 +25,9 @@ import (
 	"sentry-temporal/internal/triage"
 )
 
-func TestMain(m *testing.M) { devservertest.Main(m, devserver.Options{}) }
+func TestMain(m *testing.M) {
+	devservertest.Main(m, devserver.Options{Namespaces: []string{"searchable", "plain", "mistyped", "shrinking"}})
+}
 
 var (
 	echo = triage.New("echo_body", func(_ workflow.Context, env sentry.Envelope) (string, error) {
@@ -58,7 +60,7 @@ func newStarter(t *testing.T, c client.Client, queue string) *starter.Starter {
 	return starter.New(all, map[string]starter.Environment{
 		"sentry": {Client: c, Namespace: client.DefaultNamespace, TaskQueue: queue},
 		"mobile": {Client: c, Namespace: client.DefaultNamespace, TaskQueue: queue},
-	}, "http://ui")
+	}, "http://ui", slog.New(slog.DiscardHandler))
 }
 
 func envelope(event, body string) sentry.Envelope {
@@ -172,7 +174,7 @@ func TestRepeatingRepairsAPartialFailure(t *testing.T) {
 	env := envelope("sentry.issue.created", `{}`)
 	one := starter.New(all[:1], map[string]starter.Environment{
 		"sentry": {Client: c, Namespace: client.DefaultNamespace, TaskQueue: t.Name()},
-	}, "")
+	}, "", slog.New(slog.DiscardHandler))
 	first := start(t, one, env)
 	runs := start(t, newStarter(t, c, t.Name()), env)
 	if runs[0].Status != starter.Existing || runs[0].RunID != first[0].RunID || runs[1].Status != starter.Started {
@@ -272,7 +274,7 @@ func TestAStartObeysItsDeadline(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			connections := connect(t, address)
-			s := starter.New(all, connections.Environments(), "")
+			s := starter.New(all, connections.Environments(), "", slog.New(slog.DiscardHandler))
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
 			began := time.Now()

@@ -20,6 +20,9 @@ import (
 type Workflow interface {
 	// Name is the workflow type, as in triage_sentry_issue.
 	Name() string
+	// Events are the events that start the workflow, as in [On]: names and
+	// patterns. The caller must not change them.
+	Events() []string
 	// Wants reports whether a delivery of that event starts the workflow.
 	Wants(event string) bool
 
@@ -75,6 +78,9 @@ func On(events ...string) Events { return events }
 
 // Name implements [Workflow].
 func (d *Definition[Out]) Name() string { return d.name }
+
+// Events implements [Workflow].
+func (d *Definition[Out]) Events() []string { return d.patterns }
 
 // Wants implements [Workflow].
 func (d *Definition[Out]) Wants(event string) bool {
@@ -134,7 +140,9 @@ func Register(r worker.Registry, all []Workflow, activities ...any) {
 // workflow holds, not on the one the worker has registered.
 func Local[In, Out any](ctx workflow.Context, activity func(context.Context, In) (Out, error), in In) (Out, error) {
 	var out Out
-	ctx = workflow.WithLocalActivityOptions(ctx, LocalOptions())
+	options := LocalOptions()
+	options.Summary = summary(ctx)
+	ctx = workflow.WithLocalActivityOptions(ctx, options)
 	err := workflow.ExecuteLocalActivity(ctx, activity, in).Get(ctx, &out)
 	return out, err
 }
@@ -148,7 +156,9 @@ func Local[In, Out any](ctx workflow.Context, activity func(context.Context, In)
 //	posted, err := triage.Do(ctx, chat.PostMessage, message)
 func Do[In, Out any](ctx workflow.Context, activity func(context.Context, In) (Out, error), in In) (Out, error) {
 	var out Out
-	ctx = workflow.WithActivityOptions(ctx, RemoteOptions())
+	options := RemoteOptions()
+	options.Summary = summary(ctx)
+	ctx = workflow.WithActivityOptions(ctx, options)
 	err := workflow.ExecuteActivity(ctx, activity, in).Get(ctx, &out)
 	return out, err
 }

@@ -16,9 +16,11 @@ import (
 	"github.com/stretchr/testify/mock"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/triage"
@@ -57,6 +59,7 @@ func Run[Out any](t testing.TB, w *triage.Definition[Out], payload string, stubs
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.NewTextHandler(t.Output(), nil))))
 	e := suite.NewTestWorkflowEnvironment()
+	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{triage.Interceptor()}})
 	triage.Register(e, []triage.Workflow{w})
 	e.RegisterDynamicActivity(func(ctx context.Context, _ converter.EncodedValues) (any, error) {
 		name := activity.GetInfo(ctx).ActivityType.Name

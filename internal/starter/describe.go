@@ -1,0 +1,195 @@
+package starter
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"sentry-temporal/internal/sentry"
+)
+
+// Attributes are the search attributes of every run, all of type Keyword: of
+// the other types PostgreSQL has few columns, and a Text value can make a run
+// invisible.
+var Attributes = []string{"SentryEvent", "SentryIntegration", "SentryProject", "SentryIssueId", "SentryShortId", "SentryLevel"}
+
+// maxAttribute is what PostgreSQL's columns hold, in characters: a run with a
+// longer value completes but is never shown.
+const maxAttribute = 255
+
+// attributesOf returns the values of [Attributes] by name, without empty ones.
+func attributesOf(env sentry.Envelope, s sentry.Subject) map[string]string {
+	values := map[string]string{
+		"SentryEvent":       env.EventType,
+		"SentryIntegration": env.IntegrationID,
+		"SentryProject":     s.Project,
+		"SentryIssueId":     s.IssueID,
+		"SentryShortId":     s.ShortID,
+		"SentryLevel":       s.Level,
+	}
+	for name, value := range values {
+		if value = characters(oneLine(value), maxAttribute); value == "" {
+			delete(values, name)
+		} else {
+			values[name] = value
+		}
+	}
+	return values
+}
+
+// maxSummary is what Temporal's UI shows of a summary, in bytes.
+const maxSummary = 200
+
+// summaryOf is a run's headline, as in
+//
+//	BACKEND-1A created: TypeError: x is undefined (error)
+//
+// It names no person. The Temporal UI shows it here as it is and there as
+// Markdown, so it has nothing in it that is markup.
+func summaryOf(env sentry.Envelope, s sentry.Subject) string {
+	_, name, _ := strings.Cut(env.EventType, ".")
+	resource, action, _ := strings.Cut(name, ".")
+	what := strings.ReplaceAll(action, "_", " ")
+	if resource != "issue" {
+		what = strings.ReplaceAll(resource, "_", " ") + " " + what
+	}
+	about := cmp.Or(s.ShortID, s.IssueID, s.Project, env.IntegrationID)
+	headline := withoutMarkup(about, 50) + " " + withoutMarkup(what, 50)
+	level := ""
+	if s.Level != "" {
+		level = " (" + withoutMarkup(s.Level, 20) + ")"
+	}
+	if s.Title != "" {
+		headline += ": " + withoutMarkup(s.Title, maxSummary-len(headline)-len(": ")-len(level))
+	}
+	return headline + level
+}
+
+// unmark replaces what is markup, a link or an address in Markdown by something
+// that looks much the same.
+var unmark = strings.NewReplacer(
+	"<", "‹", ">", "›", "[", "(", "]", ")", "*", "∗", "`", "'", "~", "-", "|", "/", `\`, "/", "://", ": //", "www.", "www .")
+
+// withoutMarkup returns text as one line that is the same with and without
+// Markdown, of at most limit bytes.
+func withoutMarkup(text string, limit int) string {
+	text = unmark.Replace(oneLine(text))
+	text = underscores.ReplaceAllString(text, "$1$2")
+	text = strings.TrimSpace(strings.TrimLeft(text, " #-+=."))
+	if len(text) > limit {
+		text = sentry.Cut(text, limit-len(ellipsis)) + ellipsis
+	}
+	return text
+}
+
+const ellipsis = "…"
+
+// underscores are those that are not within a word, where they would be
+// emphasis.
+var underscores = regexp.MustCompile(`(^|[^\pL\pN_])_+|_+([^\pL\pN_]|$)`)
+
+// detailsOf is what Temporal's UI shows of a run as Markdown.
+func detailsOf(env sentry.Envelope, s sentry.Subject) string {
+	const most = 400 // bytes of each field
+	var b strings.Builder
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "- %s: %s\n", name, value)
+		}
+	}
+	title := markdown(cmp.Or(s.ShortID, s.IssueID, env.EventType), most)
+	if link := webAddress(s.URL); link != "" {
+		title = "[" + title + "](" + link + ")"
+	}
+	fmt.Fprintf(&b, "**%s**\n\n", title)
+	line("Title", markdown(s.Title, most))
+	line("Project", markdown(s.Project, most))
+	line("Level", markdown(s.Level, most))
+	line("Culprit", markdown(s.Culprit, most))
+	line("First seen", markdown(s.FirstSeen, most))
+	line("Issue", markdown(s.IssueID, most))
+	line("Event", markdown(env.EventType, most))
+	line("Integration", markdown(env.IntegrationID, most))
+	line("Idempotency key", markdown(env.IdempotencyKey, most))
+	line("Sent", markdown(time.Unix(env.Timestamp, 0).UTC().Format(time.RFC3339), most))
+	line("Body", fmt.Sprintf("%d bytes", len(env.Body)))
+	return b.String()
+}
+
+// markdown returns text as one line that Markdown shows as it is, cut so that
+// the result has at most limit bytes: every character that could begin markup,
+// a link or an address is escaped.
+func markdown(text string, limit int) string {
+	var b strings.Builder
+	end := 0 // of what leaves room for the ellipsis
+	for _, r := range oneLine(text) {
+		size := utf8.RuneLen(r)
+		if isPunctuation(r) {
+			size++
+		}
+		if b.Len()+size > limit {
+			if end+len(ellipsis) > limit {
+				return ""
+			}
+			return b.String()[:end] + ellipsis
+		}
+		if isPunctuation(r) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+		if b.Len()+len(ellipsis) <= limit {
+			end = b.Len()
+		}
+	}
+	return b.String()
+}
+
+// isPunctuation reports whether a backslash escapes r in Markdown.
+func isPunctuation(r rune) bool {
+	return r < utf8.RuneSelf && (unicode.IsPunct(r) || unicode.IsSymbol(r))
+}
+
+// mailAddress is personal data, which has no place where it is never deleted.
+var mailAddress = regexp.MustCompile(`[^\s<>()"']+@[^\s<>()"']+`)
+
+// oneLine drops what is no visible character, makes white space plain and leaves
+// out mail addresses.
+func oneLine(text string) string {
+	text = strings.TrimSpace(strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r) || r == utf8.RuneError:
+			return -1
+		}
+		return r
+	}, text))
+	return mailAddress.ReplaceAllString(text, "(mail address)")
+}
+
+func characters(text string, most int) string {
+	n := 0
+	for i := range text {
+		if n == most {
+			return text[:i]
+		}
+		n++
+	}
+	return text
+}
+
+// webAddress returns address if it leads to a web page and can stand in a
+// Markdown link, and else "".
+func webAddress(address string) string {
+	const most = 1000
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || len(address) > most {
+		return ""
+	}
+	return strings.NewReplacer("(", "%28", ")", "%29", "<", "%3C", ">", "%3E", `\`, "%5C", " ", "%20").Replace(u.String())
+}

@@ -1,0 +1,85 @@
+package triage
+
+import (
+	"cmp"
+	"strings"
+	"unicode"
+
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/workflow"
+
+	"sentry-temporal/internal/sentry"
+)
+
+// Interceptor is for a worker's options: it gives each log line of a workflow
+// the event and the issue, and each activity a summary in the Temporal UI.
+// Histories do not depend on it.
+func Interceptor() interceptor.WorkerInterceptor { return &workerInterceptor{} }
+
+type workerInterceptor struct {
+	interceptor.WorkerInterceptorBase
+}
+
+// InterceptWorkflow implements [interceptor.WorkerInterceptor].
+func (*workerInterceptor) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+	return &inbound{interceptor.WorkflowInboundInterceptorBase{Next: next}}
+}
+
+type inbound struct {
+	interceptor.WorkflowInboundInterceptorBase
+}
+
+// Init implements [interceptor.WorkflowInboundInterceptor].
+func (i *inbound) Init(next interceptor.WorkflowOutboundInterceptor) error {
+	return i.Next.Init(&outbound{interceptor.WorkflowOutboundInterceptorBase{Next: next}})
+}
+
+// ExecuteWorkflow implements [interceptor.WorkflowInboundInterceptor].
+func (i *inbound) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
+	if len(in.Args) == 1 {
+		if env, ok := in.Args[0].(sentry.Envelope); ok {
+			ctx = workflow.WithValue(ctx, aboutKey{}, about{event: env.EventType, subject: sentry.SubjectOf(env.Body)})
+		}
+	}
+	return i.Next.ExecuteWorkflow(ctx, in)
+}
+
+type outbound struct {
+	interceptor.WorkflowOutboundInterceptorBase
+}
+
+// GetLogger implements [interceptor.WorkflowOutboundInterceptor].
+func (o *outbound) GetLogger(ctx workflow.Context) log.Logger {
+	logger := o.Next.GetLogger(ctx)
+	if a, ok := ctx.Value(aboutKey{}).(about); ok {
+		logger = log.With(logger, "event", a.event, "issue", a.issue())
+	}
+	return logger
+}
+
+type aboutKey struct{}
+
+// about is what a run is about.
+type about struct {
+	event   string
+	subject sentry.Subject
+}
+
+func (a about) issue() string { return cmp.Or(a.subject.ShortID, a.subject.IssueID) }
+
+// summary is what the Temporal UI shows beside an activity of the run.
+func summary(ctx workflow.Context) string {
+	const most = 100 // bytes
+	a, ok := ctx.Value(aboutKey{}).(about)
+	if !ok {
+		return ""
+	}
+	text := cmp.Or(a.issue(), a.subject.Project) + " " + a.event
+	return sentry.Cut(strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune(" .-", r) {
+			return r
+		}
+		return ' ' // may be markup
+	}, text)), most)
+}
