@@ -1,6 +1,7 @@
 package sentry
 
 import (
+	"slices"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -36,8 +37,8 @@ func (f Fields) Object(paths ...string) Fields {
 // Text returns the first of paths that holds a string with something in it.
 func (f Fields) Text(paths ...string) string {
 	for _, path := range paths {
-		if found := f.get(path); found.Type == gjson.String && found.Str != "" {
-			return Cut(found.Str, MaxField)
+		if text := textOf(f.get(path)); text != "" {
+			return text
 		}
 	}
 	return ""
@@ -47,11 +48,8 @@ func (f Fields) Text(paths ...string) string {
 // here and as a number there, and which may be too big for a float.
 func (f Fields) ID(paths ...string) string {
 	for _, path := range paths {
-		switch found := f.get(path); {
-		case found.Type == gjson.String && found.Str != "":
-			return Cut(found.Str, MaxField)
-		case found.Type == gjson.Number:
-			return Cut(found.Raw, MaxField)
+		if id := idOf(f.get(path)); id != "" {
+			return id
 		}
 	}
 	return ""
@@ -70,6 +68,35 @@ func (f Fields) Texts(path string, limit int) []string {
 		}
 	}
 	return texts
+}
+
+// pick returns the values of keys, which are no paths, in one pass: for those who
+// read many fields of every delivery.
+func (f Fields) pick(keys ...string) map[string]gjson.Result {
+	picked := make(map[string]gjson.Result, len(keys))
+	if f.object.IsObject() {
+		f.object.ForEach(func(key, value gjson.Result) bool {
+			if _, seen := picked[key.Str]; !seen && slices.Contains(keys, key.Str) {
+				picked[key.Str] = value
+			}
+			return len(picked) < len(keys)
+		})
+	}
+	return picked
+}
+
+func textOf(value gjson.Result) string {
+	if value.Type != gjson.String {
+		return ""
+	}
+	return Cut(value.Str, MaxField)
+}
+
+func idOf(value gjson.Result) string {
+	if value.Type == gjson.Number {
+		return Cut(value.Raw, MaxField)
+	}
+	return textOf(value)
 }
 
 // get reads from objects alone: gjson would look for a path in any text.

@@ -3,6 +3,8 @@ package sentry
 import (
 	"cmp"
 	"strings"
+
+	"github.com/tidwall/gjson"
 )
 
 // Subject is what a delivery is about, as far as its body says: what engineers
@@ -19,26 +21,33 @@ type Subject struct {
 	URL       string // of the page in Sentry
 }
 
-// SubjectOf returns the subject of a body. It never fails.
+// SubjectOf returns the subject of a body. It never fails. It is on the way of
+// every delivery, so it reads each object once, and takes JSON for granted: what
+// it makes of something else is of no use, but harmless.
 func SubjectOf(body Body) Subject {
-	fields, _ := body.Fields()
-	data := fields.Object("data")
-	issue := fields.Object("data.issue", "issue")
-	event := data.Object("error", "event")
-	s := Subject{
-		IssueID:   cmp.Or(issue.ID("id"), event.ID("issue_id"), data.ID("issue_id", "group_id")),
-		ShortID:   issue.Text("shortId", "short_id"),
-		Project:   cmp.Or(issue.Text("project.slug"), data.Text("project_slug", "projectSlug"), projectOf(event.Text("url"))),
-		Level:     cmp.Or(issue.Text("level"), event.Text("level")),
-		Title:     cmp.Or(issue.Text("title"), event.Text("title"), data.Text("description_title", "metric_alert.title")),
-		Culprit:   cmp.Or(issue.Text("culprit"), event.Text("culprit")),
-		FirstSeen: issue.Text("firstSeen"),
-		URL:       cmp.Or(issue.Text("web_url", "permalink"), event.Text("web_url"), data.Text("web_url")),
+	top := Fields{gjson.Parse(string(body))}.pick("data", "issue")
+	data := Fields{top["data"]}.pick("issue", "error", "event", "issue_id", "group_id",
+		"project_slug", "projectSlug", "description_title", "metric_alert", "web_url")
+	if data["issue"].IsObject() {
+		top["issue"] = data["issue"]
 	}
-	if projects := data.Texts("metric_alert.projects", 1); s.Project == "" && len(projects) == 1 {
-		s.Project = projects[0]
+	issue := Fields{top["issue"]}.pick("id", "shortId", "short_id", "title", "culprit", "level", "project", "firstSeen", "web_url", "permalink")
+	if data["error"].IsObject() {
+		data["event"] = data["error"]
 	}
-	return s
+	event := Fields{data["event"]}.pick("issue_id", "title", "culprit", "level", "url", "web_url")
+	alert := Fields{data["metric_alert"]}
+	return Subject{
+		IssueID: cmp.Or(idOf(issue["id"]), idOf(event["issue_id"]), idOf(data["issue_id"]), idOf(data["group_id"])),
+		ShortID: cmp.Or(textOf(issue["shortId"]), textOf(issue["short_id"])),
+		Project: cmp.Or(Fields{issue["project"]}.Text("slug"), textOf(data["project_slug"]), textOf(data["projectSlug"]),
+			projectOf(textOf(event["url"])), alert.Text("projects.0")),
+		Level:     cmp.Or(textOf(issue["level"]), textOf(event["level"])),
+		Title:     cmp.Or(textOf(issue["title"]), textOf(event["title"]), textOf(data["description_title"]), alert.Text("title")),
+		Culprit:   cmp.Or(textOf(issue["culprit"]), textOf(event["culprit"])),
+		FirstSeen: textOf(issue["firstSeen"]),
+		URL:       cmp.Or(textOf(issue["web_url"]), textOf(issue["permalink"]), textOf(event["web_url"]), textOf(data["web_url"])),
+	}
 }
 
 // projectOf returns the slug in the API address of an event, which carries its

@@ -66,3 +66,14 @@ func FuzzSubject(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkSubject(b *testing.B) {
+	body, err := sentry.Sample("issue.created")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		sentry.SubjectOf(sentry.Body(body))
+	}
+}
