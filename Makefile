@@ -1,7 +1,8 @@
-# Tools are pinned here and built into bin/, from the Go module proxy alone.
+# Tools are pinned here and put into bin/: axe by npm, the others built by go.
 TEMPORAL_VERSION      := v1.5.1
 GOLANGCI_VERSION      := v2.15.0
 WORKFLOWCHECK_VERSION := v0.6.0
+AXE_VERSION           := 4.14.1
 
 FUZZTIME ?= 1m
 
@@ -26,7 +27,7 @@ build: ## build the programs into bin/
 	go build -o bin/ ./cmd/...
 
 .PHONY: test
-test: bin/temporal ## run all tests, with the race detector and a few seconds of fuzzing
+test: bin/temporal bin/axe.min.js ## run all tests, with the race detector and a few seconds of fuzzing
 	go test -race ./...
 	@FUZZTIME=2s scripts/fuzz
 
@@ -35,13 +36,23 @@ fuzz: ## fuzz each target for FUZZTIME (1m)
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
 
 .PHONY: bench
-bench: ## measure what a delivery costs
-	go test -run '^$$' -bench . -benchmem ./ingress/
+bench: bin/temporal ## measure acknowledgements, starts and what a delivery costs
+	@go run ./cmd/bench
+	go test -run '^$$' -bench . -benchmem ./ingress/ ./internal/sentry/
+	go test -run '^$$' -bench Backlog -benchtime 1x ./internal/journal/
+
+.PHONY: chaos
+chaos: bin/temporal ## send 20,000 deliveries while everything is killed, then count the runs
+	@go run ./cmd/chaos
 
 .PHONY: lint
 lint: bin/golangci-lint bin/workflowcheck ## check style, correctness and determinism
 	bin/golangci-lint run ./...
 	bin/workflowcheck -show-pos ./workflows/... ./internal/triage/...
+
+.PHONY: screenshots
+screenshots: bin/temporal bin/axe.min.js ## take the pictures in docs/ anew
+	go test -count=1 -run TestScreenshots ./cmd/dev/ -screenshots
 
 .PHONY: histories
 histories: bin/temporal ## record the stored history of workflows that have none yet
@@ -57,3 +68,11 @@ bin/golangci-lint:
 
 bin/workflowcheck:
 	go install go.temporal.io/sdk/contrib/tools/workflowcheck@$(WORKFLOWCHECK_VERSION)
+
+# The rules that the status page has to keep for people who see little or use
+# no mouse. npm only fetches them.
+bin/axe.min.js:
+	npm pack --silent --pack-destination bin axe-core@$(AXE_VERSION)
+	tar -xzf bin/axe-core-$(AXE_VERSION).tgz -C bin --strip-components=1 package/axe.min.js
+	rm bin/axe-core-$(AXE_VERSION).tgz
+	touch bin/axe.min.js

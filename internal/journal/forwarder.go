@@ -196,6 +196,9 @@ func (f *Forwarder) attempt(ctx context.Context, d *delivery) (forwarded bool, e
 	}
 	limited, cancel := context.WithTimeout(ctx, f.o.AttemptTimeout)
 	defer cancel()
+	if d.trace != "" {
+		limited = f.journal.extract(limited, d.trace)
+	}
 	runs, err := f.call(limited, d.env)
 	var panicked *panicError
 	switch {
@@ -254,7 +257,8 @@ func (f *Forwarder) settle(q *queue, r result) {
 type delivery struct {
 	seq     uint64
 	env     sentry.Envelope
-	damaged error // why env could not be read
+	trace   string // that it belongs to, see Options.Inject
+	damaged error  // why env could not be read
 
 	attempts int       // that failed
 	due      time.Time // when to repeat it, while others succeed

@@ -152,6 +152,29 @@ func TestForwardsWhatIsAppendedWithoutDelay(t *testing.T) {
 	})
 }
 
+func TestDeliveryIsNotForwardedBeforeItIsAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j *Journal
+		j = openJournal(t, t.TempDir(), Options{OnCommit: func(_ time.Duration, added, _ int) {
+			if added > 0 { // it can be read, and Append has not returned
+				j.signal()
+				<-time.After(time.Second)
+			}
+		}})
+		f := newTemporal()
+		runForwarder(t, j, f.start, ForwarderOptions{})
+		for range 2 { // the first one is not taken for pending for ever
+			appendAll(t, j, "a")
+			acknowledged := time.Now()
+			synctest.Wait()
+			tried := f.tried()
+			equal(t, tried[len(tried)-1], attempt{"a", acknowledged})
+			equal(t, j.Stats().Pending, 0)
+		}
+		equal(t, len(f.tried()), 2)
+	})
+}
+
 func TestSlowStartDoesNotIdleTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := openJournal(t, t.TempDir(), Options{})
@@ -434,7 +457,8 @@ func TestStopDrainsForABoundedTimeAndLeavesTheRest(t *testing.T) {
 
 func TestStopEndsAsSoonAsNothingIsPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := openJournal(t, t.TempDir(), Options{})
+		dir := t.TempDir()
+		j := openJournal(t, dir, Options{})
 		f := newTemporal()
 		f.fail = slow(time.Second)
 		appendAll(t, j, keys(3)...)
@@ -444,6 +468,9 @@ func TestStopEndsAsSoonAsNothingIsPending(t *testing.T) {
 		stop()
 		equal(t, time.Since(began), 3*time.Second)
 		equal(t, j.Stats().Pending, 0)
+
+		// Killed now: the deletions are on disk already.
+		equal(t, len(pendingKeys(t, openJournal(t, copyJournal(t, dir), Options{}))), 0)
 	})
 }
 

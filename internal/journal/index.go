@@ -29,6 +29,7 @@ type index struct {
 	pending      map[uint64]entry
 	sequences    map[digest]uint64
 	order        []uint64 // ascending; all of pending, and some that were
+	last         uint64   // the highest ever added
 	pendingBytes int64
 
 	parked      map[uint64]int64 // to the size
@@ -48,6 +49,7 @@ func (x *index) add(seq uint64, e entry) {
 	x.pending[seq] = e
 	x.sequences[e.delivery] = seq
 	x.order = append(x.order, seq)
+	x.last = seq
 	x.pendingBytes += e.size
 }
 

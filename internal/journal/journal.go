@@ -57,6 +57,11 @@ type Options struct {
 	// fsync, and how many deliveries it added and deleted. Those who wait for
 	// this commit, and the next one, wait for it. Default nil.
 	OnCommit func(d time.Duration, added, deleted int)
+	// Inject returns what is to be kept of the trace that Append's context
+	// belongs to, "" for nothing. Extract gives it to the context of the start.
+	// Default nil, both.
+	Inject  func(context.Context) string
+	Extract func(ctx context.Context, trace string) context.Context
 	// Log is told of damage and of a disk that cannot be written. Default
 	// slog.Default().
 	Log *slog.Logger
@@ -67,6 +72,8 @@ type Journal struct {
 	path     string
 	maxBytes int64
 	onCommit func(d time.Duration, added, deleted int)
+	inject   func(context.Context) string
+	extract  func(context.Context, string) context.Context
 	log      *slog.Logger
 	dir      *os.File      // holds the lock
 	arrived  chan struct{} // of capacity 1: there is more to forward
@@ -101,6 +108,8 @@ func Open(dir string, o Options) (*Journal, error) {
 		path:     filepath.Join(dir, fileName),
 		maxBytes: o.MaxBytes,
 		onCommit: o.OnCommit,
+		inject:   o.Inject,
+		extract:  o.Extract,
 		log:      o.Log,
 		arrived:  make(chan struct{}, 1),
 		arriving: make(map[digest]*change),
@@ -112,6 +121,12 @@ func Open(dir string, o Options) (*Journal, error) {
 	}
 	if j.onCommit == nil {
 		j.onCommit = func(time.Duration, int, int) {}
+	}
+	if j.inject == nil {
+		j.inject = func(context.Context) string { return "" }
+	}
+	if j.extract == nil {
+		j.extract = func(ctx context.Context, _ string) context.Context { return ctx }
 	}
 	if j.log == nil {
 		j.log = slog.Default()
@@ -159,7 +174,7 @@ func (j *Journal) open(dir string) (err error) {
 // When ctx ends, Append returns its error, and the delivery may be kept or not.
 func (j *Journal) Append(ctx context.Context, env sentry.Envelope) error {
 	received := time.Now()
-	record, err := sealDelivery(env, received)
+	record, err := sealDelivery(env, received, j.inject(ctx))
 	if err != nil {
 		return fmt.Errorf("append to journal: %w", err)
 	}
@@ -234,6 +249,7 @@ type Stats struct {
 	OldestAge    time.Duration // since the first of them was received; 0 without any
 	Parked       int           // deliveries that wait for someone to look at them
 	ParkedBytes  int64         // that they take
+	MaxBytes     int64         // that both may take together
 
 	Forwarded uint64 // deliveries, since Open
 	Retries   uint64 // starts that failed and are to be repeated, since Open
@@ -248,6 +264,7 @@ func (j *Journal) Stats() Stats {
 		PendingBytes: j.index.pendingBytes,
 		Parked:       len(j.index.parked),
 		ParkedBytes:  j.index.parkedBytes,
+		MaxBytes:     j.maxBytes,
 		Forwarded:    j.counters.forwarded,
 		Retries:      j.counters.retries,
 	}
@@ -284,18 +301,23 @@ func (j *Journal) Close() error {
 }
 
 // read returns the pending deliveries after the sequence after, the oldest
-// first, and at least one if there is any.
+// first, and at least one if there is any. The file may have more for a moment,
+// which are committed and not in the index yet.
 func (j *Journal) read(after uint64) ([]*delivery, error) {
+	j.mu.Lock()
+	last := j.index.last
+	j.mu.Unlock()
 	var window []*delivery
 	err := j.view(func(b buckets) error {
 		size := 0
 		c := b.pending.Cursor()
 		for key, record := c.Seek(keyOf(after + 1)); key != nil && len(window) < maxWindow; key, record = c.Next() {
-			if size += len(record); len(window) > 0 && size > maxWindowBytes {
+			seq := binary.BigEndian.Uint64(key)
+			if size += len(record); seq > last || len(window) > 0 && size > maxWindowBytes {
 				break
 			}
-			d := &delivery{seq: binary.BigEndian.Uint64(key)}
-			d.env, d.damaged = unsealDelivery(record)
+			d := &delivery{seq: seq}
+			d.env, d.trace, d.damaged = unsealDelivery(record)
 			window = append(window, d)
 		}
 		return nil

@@ -331,7 +331,7 @@ func TestDeletionThatFailsIsRepeated(t *testing.T) {
 func TestStatsTellTheAgeOfTheOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := openJournal(t, t.TempDir(), Options{})
-		equal(t, j.Stats(), Stats{})
+		equal(t, j.Stats(), Stats{MaxBytes: 1 << 30})
 		appendAll(t, j, "a")
 		pass(time.Minute)
 		appendAll(t, j, "b")

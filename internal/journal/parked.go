@@ -109,7 +109,7 @@ func (j *Journal) Export(id uint64) (sentry.Envelope, error) {
 		if err != nil {
 			return err
 		}
-		env, err = unsealDelivery(pending)
+		env, _, err = unsealDelivery(pending)
 		return err
 	})
 	if err != nil {

@@ -25,7 +25,8 @@ import (
 // arrival is the header of a pending record.
 type arrival struct {
 	Received time.Time       `json:"received"`
-	Envelope sentry.Envelope `json:"envelope"` // Body is empty: it is the payload
+	Envelope sentry.Envelope `json:"envelope"`        // Body is empty: it is the payload
+	Trace    string          `json:"trace,omitempty"` // what Options.Inject gave
 }
 
 // parking is the header of a parked record.
@@ -80,22 +81,22 @@ func unseal(record []byte, header any) (payload []byte, err error) {
 }
 
 // sealDelivery makes the pending record of env.
-func sealDelivery(env sentry.Envelope, received time.Time) ([]byte, error) {
+func sealDelivery(env sentry.Envelope, received time.Time, trace string) ([]byte, error) {
 	body := env.Body
 	env.Body = ""
-	return seal(arrival{Received: received.UTC(), Envelope: env}, string(body))
+	return seal(arrival{Received: received.UTC(), Envelope: env, Trace: trace}, string(body))
 }
 
-// unsealDelivery returns the envelope that [sealDelivery] was given. It keeps no
-// reference to record.
-func unsealDelivery(record []byte) (sentry.Envelope, error) {
+// unsealDelivery returns the envelope and the trace that [sealDelivery] was
+// given. It keeps no reference to record.
+func unsealDelivery(record []byte) (env sentry.Envelope, trace string, err error) {
 	var a arrival
 	body, err := unseal(record, &a)
 	if err != nil {
-		return sentry.Envelope{}, err
+		return sentry.Envelope{}, "", err
 	}
 	a.Envelope.Body = sentry.Body(body)
-	return a.Envelope, nil
+	return a.Envelope, a.Trace, nil
 }
 
 // entryOf returns what the index keeps of a pending record. It reads no more of
