@@ -1,12 +1,15 @@
 package ingress_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -458,26 +461,49 @@ func TestAStartThatHangsIsAnsweredWithinSentrysSecond(t *testing.T) {
 }
 
 func TestWorkGoesOnWhenSentryHangsUp(t *testing.T) {
-	called, hungUp, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	requests, result := make(chan context.Context, 1), make(chan error, 1)
+	ctx, hangUp := context.WithCancel(t.Context())
 	s := newServer(t, &starts{start: func(ctx context.Context, _ sentry.Envelope) ([]starter.Run, error) {
-		close(called)
-		<-hungUp
+		hangUp()
+		<-(<-requests).Done() // the server has noticed
 		result <- ctx.Err()
 		return nil, nil
 	}})
-	ctx, hangUp := context.WithCancel(t.Context())
-	r := s.signed(t, "sentry", issueBody).WithContext(ctx)
-	go func() {
-		<-called
-		hangUp()
-		close(hungUp)
-	}()
-	if response, err := http.DefaultClient.Do(r); err == nil {
+	inner := s.Config.Handler
+	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests <- r.Context()
+		inner.ServeHTTP(w, r)
+	})
+	if response, err := http.DefaultClient.Do(s.signed(t, "sentry", issueBody).WithContext(ctx)); err == nil {
 		response.Body.Close()
 		t.Fatal("the sender has not hung up")
 	}
 	if err := <-result; err != nil {
 		t.Errorf("the start was stopped: %v", err)
+	}
+}
+
+// A body that is too long by its own account is not even waited for.
+func TestABodyThatSaysItIsTooLongIsAnsweredAtOnce(t *testing.T) {
+	s := newServer(t, &starts{})
+	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "POST /webhooks/sentry HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", maxBody+1); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusRequestEntityTooLarge || !response.Close {
+		t.Errorf("answered %s, closing: %t", response.Status, response.Close)
 	}
 }
 
