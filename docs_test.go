@@ -140,6 +140,7 @@ func configuredVariables(t *testing.T) map[string]string {
 func TestConfigurationTableNamesTheProgramsThatReadAVariable(t *testing.T) {
 	other := map[string]string{ // than what an empty one does
 		"TEMPORAL_UI_URL":           "http://ui.internal",
+		"PUBLIC_URL":                "http://hooks.internal",
 		"<NAME>_CLIENT_SECRET_FILE": filepath.Join(t.TempDir(), "none"),
 	}
 	for _, row := range table(t, "docs/operations.md", "Variable") {
@@ -267,6 +268,9 @@ func TestVariablesInDocumentsExist(t *testing.T) {
 			known[m[1]] = true
 		}
 	}
+	for name := range openTelemetryVariables(t) {
+		known[name] = true
+	}
 	variable := regexp.MustCompile(`(?:<NAME>_)?\b[A-Z]+(?:_[A-Z]+)+\b|\b[A-Z_]{3,}\b=`)
 	for path, text := range documents(t) {
 		for _, code := range codeIn(text) {
@@ -277,6 +281,23 @@ func TestVariablesInDocumentsExist(t *testing.T) {
 			}
 		}
 	}
+}
+
+// openTelemetryVariables returns those that internal/telemetry or its tests
+// name: what the tests set is known to work.
+func openTelemetryVariables(t *testing.T) map[string]bool {
+	t.Helper()
+	sources, err := filepath.Glob("internal/telemetry/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, source := range sources {
+		for _, name := range regexp.MustCompile(`OTEL_[A-Z_]*[A-Z]`).FindAllString(read(t, source), -1) {
+			names[name] = true
+		}
+	}
+	return names
 }
 
 // The text before a block of Go links to the file that it is from, and says

@@ -32,9 +32,11 @@ type Parking interface {
 // AdminOptions are what the admin handler is made of.
 type AdminOptions struct {
 	Ready   func(context.Context) error // whether Temporal answers
+	Metrics http.Handler                // nil for none
 	Parking Parking                     // nil without a journal
-	Codec   converter.PayloadCodec
-	UIURL   string // base address of the Temporal UI, which may ask the codec
+	Codec   converter.PayloadCodec      // nil in a worker
+	UIURL   string                      // base address of the Temporal UI, which may ask the codec
+	Status  *Status                     // nil for no status page
 	Log     *slog.Logger
 }
 
@@ -52,6 +54,9 @@ const (
 //
 //	GET    /healthz            whether the process is up
 //	GET    /readyz             whether Temporal answers
+//	GET    /metrics            metrics in the format of Prometheus
+//	GET    /                   the status page, for people
+//	GET    /api/deliveries     the last deliveries, see [DeliveryRecord]
 //	GET    /parked             parked deliveries, those after ?after=ID
 //	GET    /parked/{id}        the envelope of one, with its body
 //	POST   /parked/{id}/retry  puts one back into the queue
@@ -59,13 +64,16 @@ const (
 //	DELETE /parked/{id}        discards one
 //	POST   /codec/decode       makes compressed payloads readable for the Temporal UI
 //
-// All but the first two answer only what cannot come from a page of another
-// site that an engineer has open.
+// All but healthz, readyz and metrics answer only what cannot come from a page
+// of another site that an engineer has open.
 func Admin(o AdminOptions) http.Handler {
 	a := &admin{o}
 	router := newRouter()
 	router.GET("/healthz", func(c *gin.Context) { c.PureJSON(http.StatusOK, gin.H{"status": "up"}) })
 	router.GET("/readyz", a.ready)
+	if o.Metrics != nil {
+		router.GET("/metrics", gin.WrapH(o.Metrics))
+	}
 	local := router.Group("/", localOnly)
 	if o.Parking != nil {
 		local.GET("/parked", a.listParked)
@@ -74,13 +82,20 @@ func Admin(o AdminOptions) http.Handler {
 		local.POST("/parked/retry", a.retryAllParked)
 		local.DELETE("/parked/:id", a.discardParked)
 	}
-	codec := http.StripPrefix("/codec", converter.NewPayloadCodecHTTPHandler(o.Codec))
-	forUI := router.Group("/codec", knownHost, a.allowUI)
-	forUI.OPTIONS("/decode")
-	forUI.POST("/decode", func(c *gin.Context) {
-		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxCodecBody)
-		codec.ServeHTTP(c.Writer, c.Request)
-	})
+	if o.Status != nil {
+		status := &statusPage{Status: *o.Status, admin: a}
+		local.GET("/", pageHeaders, status.show)
+		local.GET("/api/deliveries", pageHeaders, status.listDeliveries)
+	}
+	if o.Codec != nil {
+		codec := http.StripPrefix("/codec", converter.NewPayloadCodecHTTPHandler(o.Codec))
+		forUI := router.Group("/codec", knownHost, a.allowUI)
+		forUI.OPTIONS("/decode")
+		forUI.POST("/decode", func(c *gin.Context) {
+			c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxCodecBody)
+			codec.ServeHTTP(c.Writer, c.Request)
+		})
+	}
 	router.NoMethod(func(c *gin.Context) { refuse(c, http.StatusMethodNotAllowed, "not this method") })
 	router.NoRoute(func(c *gin.Context) { refuse(c, http.StatusNotFound, "nothing is here") })
 	return router
@@ -127,7 +142,7 @@ func (a *admin) retryParked(c *gin.Context) {
 	a.withID(c, func(id uint64) error {
 		err := a.Parking.Unpark(c.Request.Context(), id)
 		if err == nil {
-			c.PureJSON(http.StatusOK, gin.H{"retried": 1})
+			answerRetried(c, 1)
 		}
 		return err
 	})
@@ -137,6 +152,16 @@ func (a *admin) retryAllParked(c *gin.Context) {
 	n, err := a.Parking.UnparkAll(c.Request.Context())
 	if err != nil {
 		a.fail(c, err)
+		return
+	}
+	answerRetried(c, n)
+}
+
+// answerRetried sends a browser, which has submitted a form of the status page,
+// back to it.
+func answerRetried(c *gin.Context, n int) {
+	if strings.Contains(c.GetHeader("Accept"), "text/html") {
+		c.Redirect(http.StatusSeeOther, "/")
 		return
 	}
 	c.PureJSON(http.StatusOK, gin.H{"retried": n})

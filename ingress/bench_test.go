@@ -73,16 +73,11 @@ func BenchmarkExchange(b *testing.B) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			w.WriteHeader(http.StatusAccepted)
 		}),
-		"ingress": ingress.New(ingress.Options{
-			Integrations: []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}},
-			MaxBodyBytes: maxBody,
-			Inbox: &inboxFunc{func(context.Context, sentry.Envelope) ([]starter.Run, error) {
-				return []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:x", RunID: "run", Status: starter.Started}}, nil
-			}},
-			Log: telemetry.NewLogger(io.Discard, true, slog.LevelInfo),
-		}),
 	}
-	for _, name := range []string{"bare", "ingress"} {
+	for name, handler := range observed(b) {
+		handlers[name] = handler
+	}
+	for _, name := range []string{"bare", "ingress", "measured", "traced"} {
 		b.Run(name, func(b *testing.B) {
 			s := &server{Server: httptest.NewServer(handlers[name])}
 			defer s.Close()
@@ -102,6 +97,54 @@ func BenchmarkExchange(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkHandler is the ingress of [BenchmarkExchange] without the network,
+// to tell what metrics and traces cost.
+func BenchmarkHandler(b *testing.B) {
+	handlers := observed(b)
+	for _, name := range []string{"ingress", "measured", "traced"} {
+		b.Run(name, func(b *testing.B) {
+			body := benchBody(b)
+			request := (&server{Server: &httptest.Server{}}).signed(b, "sentry", body)
+			b.ReportAllocs()
+			for b.Loop() {
+				r := request.Clone(b.Context())
+				r.Body = io.NopCloser(strings.NewReader(body))
+				w := httptest.NewRecorder()
+				handlers[name].ServeHTTP(w, r)
+				if w.Code != http.StatusAccepted {
+					b.Fatal(w.Code)
+				}
+			}
+		})
+	}
+}
+
+// observed returns the ingress as it is, with metrics, and with traces, too,
+// which are taken by a collector that does nothing.
+func observed(b *testing.B) map[string]http.Handler {
+	b.Helper()
+	options := ingress.Options{
+		Integrations: []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}},
+		MaxBodyBytes: maxBody,
+		Inbox: &inboxFunc{func(context.Context, sentry.Envelope) ([]starter.Run, error) {
+			return []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:x", RunID: "run", Status: starter.Started}}, nil
+		}},
+		Log: telemetry.NewLogger(io.Discard, true, slog.LevelInfo),
+	}
+	handlers := map[string]http.Handler{"ingress": ingress.New(options)}
+	count, err := ingress.Count(start(b).Meter(), options.Integrations, []string{"sentry.issue.created"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	options.Observers = []func(context.Context, ingress.Delivery){count, ingress.Describe}
+	handlers["measured"] = ingress.New(options)
+	collector := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	b.Cleanup(collector.Close)
+	b.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	handlers["traced"] = start(b).TraceRequests(handlers["measured"], "POST", func(*http.Request) bool { return true })
+	return handlers
 }
 
 type inboxFunc struct {

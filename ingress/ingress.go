@@ -105,6 +105,7 @@ type handler struct {
 type Delivery struct {
 	Time        time.Time // of receipt
 	Duration    time.Duration
+	Wait        time.Duration // that the sender has asked for, within Duration
 	RequestID   string
 	Integration string // as in the URL
 	Known       bool   // whether there is such an integration
@@ -113,6 +114,7 @@ type Delivery struct {
 	Outcome     string // a starter.Status, or Refused or Failed
 	Status      int    // of the HTTP answer
 	Reason      string // why it was refused or failed, as the sender was told
+	Hint        string // what may set that right, for engineers here
 	Runs        []starter.Run
 }
 
@@ -127,6 +129,7 @@ func (h *handler) deliver(c *gin.Context) {
 	wait := preferredWait(c.Request.Header)
 	d := Delivery{
 		Time:        time.Now(),
+		Wait:        wait,
 		RequestID:   clip(c.GetHeader(sentry.HeaderRequestID)),
 		Integration: clip(c.Param("integration")),
 	}
@@ -145,7 +148,7 @@ func (h *handler) deliver(c *gin.Context) {
 		return
 	}
 	refusal := asRefusal(err)
-	d.Reason = refusal.words
+	d.Reason, d.Hint = refusal.words, refusal.hint
 	level := slog.LevelWarn
 	d.Outcome = Refused
 	if refusal.status >= http.StatusInternalServerError {
@@ -202,22 +205,22 @@ func (h *handler) tell(c *gin.Context, d Delivery, level slog.Level, refusal *re
 func (h *handler) take(w http.ResponseWriter, r *http.Request, integration string, wait time.Duration, d *Delivery) (key string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &refusal{status: http.StatusInternalServerError, words: internalError, cause: fmt.Errorf("panic: %v", p), stack: string(debug.Stack())}
+			err = &refusal{status: http.StatusInternalServerError, words: internalError, hint: hintBug, cause: fmt.Errorf("panic: %v", p), stack: string(debug.Stack())}
 		}
 	}()
 	if !d.Known {
-		return "", &refusal{status: http.StatusNotFound, words: "no integration has this name"}
+		return "", &refusal{status: http.StatusNotFound, words: "no integration has this name", hint: hintUnknown}
 	}
 	body, err := readBody(w, r, h.MaxBodyBytes)
 	if err != nil {
 		return "", err
 	}
 	if err := sentry.Verify(h.secrets[integration], body, r.Header.Get(sentry.HeaderSignature)); err != nil {
-		return "", &refusal{status: http.StatusUnauthorized, words: err.Error()}
+		return "", &refusal{status: http.StatusUnauthorized, words: err.Error(), hint: hintFor(err, r.Header)}
 	}
 	event, err := sentry.EventName(r.Header.Get(sentry.HeaderResource), body)
 	if err != nil {
-		return "", &refusal{status: http.StatusBadRequest, words: err.Error()}
+		return "", &refusal{status: http.StatusBadRequest, words: err.Error(), hint: hintFor(err, r.Header)}
 	}
 	env := sentry.NewEnvelope(integration, event, r.Header, body, d.Time)
 	d.Event = event
@@ -228,7 +231,7 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, integration strin
 	defer cancel()
 	if d.Runs, err = h.Inbox.Deliver(ctx, env, wait); err != nil {
 		d.Runs = nil
-		return "", &refusal{status: http.StatusInternalServerError, words: "the delivery could not be kept, send it again", cause: err}
+		return "", &refusal{status: http.StatusInternalServerError, words: "the delivery could not be kept, send it again", hint: hintNotKept, cause: err}
 	}
 	return env.IdempotencyKey, nil
 }
@@ -254,7 +257,7 @@ func preferredWait(header http.Header) time.Duration {
 
 // readBody reads no further than the cap.
 func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
-	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, words: "the body is larger than this server takes"}
+	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, words: "the body is larger than this server takes", hint: hintTooLarge}
 	if r.ContentLength > most {
 		return nil, tooLarge
 	}
@@ -267,7 +270,7 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	case errors.As(err, &limit):
 		return nil, tooLarge
 	case err != nil:
-		return nil, &refusal{status: http.StatusBadRequest, words: "the body did not arrive whole", cause: err}
+		return nil, &refusal{status: http.StatusBadRequest, words: "the body did not arrive whole", hint: hintCutOff, cause: err}
 	}
 	return body.Bytes(), nil
 }
@@ -278,6 +281,7 @@ const internalError = "internal error"
 type refusal struct {
 	status int
 	words  string // for the sender: his problem, and nothing of ours
+	hint   string // for engineers here
 	cause  error  // for the log
 	stack  string // for the log, of a panic
 }
@@ -289,7 +293,7 @@ func asRefusal(err error) *refusal {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r
 	}
-	return &refusal{status: http.StatusInternalServerError, words: internalError, cause: err}
+	return &refusal{status: http.StatusInternalServerError, words: internalError, hint: hintBug, cause: err}
 }
 
 // clip bounds a text of a sender who is not verified yet, for the log.

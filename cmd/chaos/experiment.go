@@ -112,7 +112,7 @@ func (e *experiment) startAll(ctx context.Context) error {
 	}
 	e.worker = &proc.Program{
 		Binary: filepath.Join(binaries, "worker"), Log: filepath.Join(e.dir, "worker.log"),
-		Environ: []string{"TEMPORAL_ADDRESS=" + temporalAddress, "LOG_LEVEL=warn"},
+		Environ: []string{"TEMPORAL_ADDRESS=" + temporalAddress, "WORKER_ADMIN_ADDR=127.0.0.1:0", "LOG_LEVEL=warn"},
 	}
 	if err := e.startTemporal(ctx); err != nil {
 		return err

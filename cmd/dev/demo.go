@@ -51,7 +51,8 @@ func demo(ctx context.Context, stdout io.Writer) error {
 			MaxBodyBytes: 8 << 20,
 			JournalDir:   dir,
 		},
-		log: telemetry.NewLogger(io.Discard, false, slog.LevelError),
+		workerAdmin: "127.0.0.1:0",
+		log:         telemetry.NewLogger(io.Discard, false, slog.LevelError),
 	}
 	fmt.Fprintln(stdout, "Starting Temporal, worker and ingress on free ports ...")
 	return s.run(ctx, func(ctx context.Context, at addresses) error {

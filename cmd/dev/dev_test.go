@@ -52,7 +52,7 @@ func TestDemo(t *testing.T) {
 // The program is run as a newcomer does, used, and interrupted.
 func TestDevUntilInterrupted(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-dir", t.TempDir(), "-temporal-port", "0", "-ui-port", "0")
-	cmd.Env = append(withoutOurs(os.Environ()), "RUN_AS_DEV=1", "LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0")
+	cmd.Env = append(withoutOurs(os.Environ()), "RUN_AS_DEV=1", "LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "WORKER_ADMIN_ADDR=127.0.0.1:0")
 	stderr := &bytes.Buffer{}
 	cmd.Stderr = stderr
 	stdout, err := cmd.StdoutPipe()
@@ -122,6 +122,7 @@ func TestABusyPortIsNamed(t *testing.T) {
 	}{
 		"of the ingress":     {variable: "LISTEN_ADDR"},
 		"of the admin page":  {variable: "ADMIN_ADDR"},
+		"of the worker":      {variable: "WORKER_ADMIN_ADDR"},
 		"of Temporal":        {args: []string{"-temporal-port", port}},
 		"of the Temporal UI": {args: []string{"-temporal-port", "0", "-ui-port", port}},
 	}
@@ -129,6 +130,7 @@ func TestABusyPortIsNamed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("LISTEN_ADDR", "127.0.0.1:0")
 			t.Setenv("ADMIN_ADDR", "127.0.0.1:0")
+			t.Setenv("WORKER_ADMIN_ADDR", "127.0.0.1:0")
 			if test.variable != "" {
 				t.Setenv(test.variable, busy)
 			}

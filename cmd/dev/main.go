@@ -62,6 +62,10 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 	if err != nil {
 		return err
 	}
+	worker, err := config.LoadWorker()
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -72,6 +76,7 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 	defer output.Close()
 	s := stack{
 		ingress:      cfg,
+		workerAdmin:  worker.AdminAddr,
 		temporalPort: port,
 		uiPort:       uiPort,
 		dbFile:       filepath.Join(dir, "temporal.db"),
@@ -89,6 +94,7 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 			fmt.Fprintf(stdout, "  Webhook URL    %s\n", at.webhook(integration.Name))
 			fmt.Fprintf(stdout, "  Client Secret  %s\n", secret)
 		}
+		fmt.Fprintf(stdout, "  Status page    %s/\n", at.admin)
 		fmt.Fprintf(stdout, "  Temporal UI    %s\n", at.ui)
 		fmt.Fprintf(stdout, "  Health         %s/readyz\n", at.admin)
 		fmt.Fprintf(stdout, "  Send a sample  go run ./cmd/sendhook -url %s issue.created\n\n", at.webhook(cfg.Integrations[0].Name))

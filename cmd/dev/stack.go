@@ -14,11 +14,13 @@ import (
 	"sentry-temporal/cmd/internal/process"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver"
+	"sentry-temporal/internal/starter"
 )
 
 // stack is a Temporal dev server, a worker and an ingress.
 type stack struct {
 	ingress      config.Ingress // its Temporal connection is filled in
+	workerAdmin  string         // address
 	temporalPort int            // 0: a free one
 	uiPort       int            // 0: a free one
 	dbFile       string         // "": in memory
@@ -53,6 +55,11 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 		return fmt.Errorf("the admin port of the ingress (ADMIN_ADDR): %w", err)
 	}
 	defer admin.Close()
+	workerAdmin, err := net.Listen("tcp", s.workerAdmin)
+	if err != nil {
+		return fmt.Errorf("the admin port of the worker (WORKER_ADMIN_ADDR): %w", err)
+	}
+	defer workerAdmin.Close()
 	var namespaces []string
 	for _, integration := range cfg.Integrations {
 		namespaces = append(namespaces, integration.Namespace)
@@ -67,10 +74,14 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 	defer temporal.Stop()
 	cfg.Temporal = config.Temporal{Client: client.Options{HostPort: temporal.Address}, UIURL: temporal.UIURL}
 
+	if err := addAttributes(ctx, cfg, s.log); err != nil {
+		return err
+	}
+
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return process.Worker(ctx, config.Worker{Common: cfg.Common}, s.log) })
+	group.Go(func() error { return process.Worker(ctx, config.Worker{Common: cfg.Common}, workerAdmin, s.log) })
 	group.Go(func() error { return process.Ingress(ctx, cfg, public, admin, s.log) })
 	group.Go(func() error {
 		select {
@@ -90,4 +101,15 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 		})
 	})
 	return group.Wait()
+}
+
+// addAttributes does what the setup command does.
+func addAttributes(ctx context.Context, cfg config.Ingress, log *slog.Logger) error {
+	connections, err := starter.Connect(cfg.Temporal, cfg.Integrations, log)
+	if err != nil {
+		return err
+	}
+	defer connections.Close()
+	_, err = connections.AddAttributes(ctx)
+	return err
 }

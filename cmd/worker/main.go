@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -30,5 +31,9 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return process.Worker(ctx, cfg, telemetry.NewLogger(os.Stderr, cfg.Log.JSON, cfg.Log.Level))
+	admin, err := net.Listen("tcp", cfg.AdminAddr)
+	if err != nil {
+		return fmt.Errorf("WORKER_ADMIN_ADDR: %w", err)
+	}
+	return process.Worker(ctx, cfg, admin, telemetry.NewLogger(os.Stderr, cfg.Log.JSON, cfg.Log.Level))
 }

@@ -26,7 +26,8 @@ import (
 type Ingress struct {
 	Common
 	ListenAddr   string // where Sentry posts to
-	AdminAddr    string // health; not for the public
+	AdminAddr    string // status page, health and metrics; not for the public
+	PublicURL    string // base address that Sentry posts to, no trailing slash; empty if unknown
 	MaxBodyBytes int64  // of a webhook's body
 	// JournalDir is where deliveries are kept until Temporal has them; with ""
 	// an answer waits for Temporal instead.
@@ -37,6 +38,7 @@ type Ingress struct {
 // Worker is the configuration of the worker.
 type Worker struct {
 	Common
+	AdminAddr string // health and metrics; not for the public
 }
 
 // Common is what ingress and worker both need.
@@ -72,6 +74,8 @@ type raw struct {
 	Integrations string `envconfig:"INTEGRATIONS" default:"sentry"`
 	ListenAddr   string `envconfig:"LISTEN_ADDR" default:":8080"`
 	AdminAddr    string `envconfig:"ADMIN_ADDR" default:"127.0.0.1:8081"`
+	PublicURL    string `envconfig:"PUBLIC_URL"`
+	WorkerAdmin  string `envconfig:"WORKER_ADMIN_ADDR" default:"127.0.0.1:8082"`
 	MaxBodyBytes string `envconfig:"MAX_BODY_BYTES" default:"8388608"`
 	JournalDir   string `envconfig:"JOURNAL_DIR" default:"journal"`
 	JournalMax   string `envconfig:"JOURNAL_MAX_BYTES" default:"1073741824"`
@@ -97,6 +101,7 @@ func LoadIngress() (Ingress, error) {
 		Common:          l.common(vars, true),
 		ListenAddr:      l.address("LISTEN_ADDR", vars.ListenAddr),
 		AdminAddr:       l.address("ADMIN_ADDR", vars.AdminAddr),
+		PublicURL:       l.baseURL("PUBLIC_URL", vars.PublicURL),
 		MaxBodyBytes:    l.bytes("MAX_BODY_BYTES", vars.MaxBodyBytes, 1<<10, 32<<20),
 		JournalDir:      vars.JournalDir,
 		JournalMaxBytes: l.bytes("JOURNAL_MAX_BYTES", vars.JournalMax, 64<<20, 1<<40),
@@ -107,7 +112,10 @@ func LoadIngress() (Ingress, error) {
 // LoadWorker reads the configuration of the worker from the environment.
 func LoadWorker() (Worker, error) {
 	l, vars := newLoader()
-	cfg := Worker{Common: l.common(vars, false)}
+	cfg := Worker{
+		Common:    l.common(vars, false),
+		AdminAddr: l.address("WORKER_ADMIN_ADDR", vars.WorkerAdmin),
+	}
 	return cfg, l.err()
 }
 
@@ -250,10 +258,17 @@ func (l *loader) temporal(vars raw) Temporal {
 	if ui == "" {
 		ui = defaultUI(options.HostPort)
 	}
-	if u, err := url.Parse(ui); ui != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
-		l.bad("TEMPORAL_UI_URL", "%q is not an http or https address", clip(ui))
+	return Temporal{Client: options, UIURL: l.baseURL("TEMPORAL_UI_URL", ui)}
+}
+
+// baseURL checks an address that others are appended to, which may be empty,
+// and returns it without a slash at the end.
+func (l *loader) baseURL(variable, value string) string {
+	u, err := url.Parse(value)
+	if value != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		l.bad(variable, "%q is not an http or https address", clip(value))
 	}
-	return Temporal{Client: options, UIURL: strings.TrimRight(ui, "/")}
+	return strings.TrimRight(value, "/")
 }
 
 // defaultUI knows where the UI is for a dev server and for Temporal Cloud.

@@ -18,7 +18,7 @@ const hush = "hush-4c1d0a7e"
 
 // ours are the variables that the configuration may look at, and the bare names
 // that it must not.
-var ours = regexp.MustCompile(`^(INTEGRATIONS|LISTEN_ADDR|ADMIN_ADDR|MAX_BODY_BYTES|JOURNAL_.*|LOG_.*|TEMPORAL_.*|(.*_)?(CLIENT_SECRET|CLIENT_SECRET_FILE|TASK_QUEUE|NAMESPACE))$`)
+var ours = regexp.MustCompile(`^(INTEGRATIONS|LISTEN_ADDR|ADMIN_ADDR|WORKER_ADMIN_ADDR|MAX_BODY_BYTES|JOURNAL_.*|LOG_.*|TEMPORAL_.*|(.*_)?(CLIENT_SECRET|CLIENT_SECRET_FILE|TASK_QUEUE|NAMESPACE))$`)
 
 // environment makes vars, written NAME=value, the only variables that the
 // configuration sees.
@@ -113,7 +113,17 @@ func TestAnIngressNeedsNothingButASecret(t *testing.T) {
 func TestAWorkerNeedsNoSecret(t *testing.T) {
 	environment(t)
 	cfg := loadWorker(t)
+	check(t, "AdminAddr", cfg.AdminAddr, "127.0.0.1:8082")
 	check(t, "Integrations", cfg.Integrations, []config.Integration{{Name: "sentry", Namespace: "default", TaskQueue: "sentry"}})
+
+	t.Run("and has an admin address of its own", func(t *testing.T) {
+		environment(t, "ADMIN_ADDR=:81", "WORKER_ADMIN_ADDR=:82")
+		check(t, "AdminAddr", loadWorker(t).AdminAddr, ":82")
+
+		environment(t, "WORKER_ADMIN_ADDR=localhost")
+		_, err := config.LoadWorker()
+		wantProblems(t, err, "WORKER_ADMIN_ADDR")
+	})
 
 	t.Run("and does not look at one that is there", func(t *testing.T) {
 		environment(t, "SENTRY_CLIENT_SECRET="+hush, "SENTRY_CLIENT_SECRET_FILE=/no/such/file")
@@ -127,7 +137,7 @@ func TestEveryVariableIsHeeded(t *testing.T) {
 		"INTEGRATIONS= backend , mobile_2 ",
 		"BACKEND_CLIENT_SECRET=b", "BACKEND_TASK_QUEUE=urgent", "BACKEND_NAMESPACE=backend-team",
 		"MOBILE_2_CLIENT_SECRET=m",
-		"LISTEN_ADDR=127.0.0.1:80", "ADMIN_ADDR=:81", "MAX_BODY_BYTES=1024",
+		"LISTEN_ADDR=127.0.0.1:80", "ADMIN_ADDR=:81", "PUBLIC_URL=https://hooks.example.com/in/", "MAX_BODY_BYTES=1024",
 		"LOG_FORMAT=text", "LOG_LEVEL=debug",
 		"TEMPORAL_ADDRESS=temporal.internal:7233", "TEMPORAL_NAMESPACE=shared", "TEMPORAL_UI_URL=https://ui.internal/temporal/",
 	)
@@ -139,6 +149,7 @@ func TestEveryVariableIsHeeded(t *testing.T) {
 	})
 	check(t, "ListenAddr", cfg.ListenAddr, "127.0.0.1:80")
 	check(t, "AdminAddr", cfg.AdminAddr, ":81")
+	check(t, "PublicURL", cfg.PublicURL, "https://hooks.example.com/in")
 	check(t, "MaxBodyBytes", cfg.MaxBodyBytes, 1024)
 	check(t, "Log", cfg.Log, config.Log{Level: slog.LevelDebug})
 	check(t, "address of Temporal", cfg.Temporal.Client.HostPort, "temporal.internal:7233")
@@ -203,7 +214,7 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 		"BACKEND_CLIENT_SECRET="+hush, "BACKEND_CLIENT_SECRET_FILE="+file(t, hush), "BACKEND_NAMESPACE=two words",
 		"MOBILE_CLIENT_SECRET_FILE="+filepath.Join(t.TempDir(), hush), "MOBILE_TASK_QUEUE=",
 		"WEB_CLIENT_SECRET="+hush, "WEB_TASK_QUEUE="+strings.Repeat("q", 201),
-		"LISTEN_ADDR=8080", "ADMIN_ADDR=localhost", "MAX_BODY_BYTES=8MiB",
+		"LISTEN_ADDR=8080", "ADMIN_ADDR=localhost", "PUBLIC_URL=hooks.example.com", "MAX_BODY_BYTES=8MiB",
 		"LOG_FORMAT=xml", "LOG_LEVEL=loud",
 		"TEMPORAL_ADDRESS=localhost:grpc", "TEMPORAL_NAMESPACE=two words", "TEMPORAL_API_KEY="+hush,
 		"TEMPORAL_TLS_CLIENT_KEY_DATA="+hush, "TEMPORAL_UI_URL=ui.internal",
@@ -214,7 +225,7 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 		"BACKEND_CLIENT_SECRET", "BACKEND_NAMESPACE",
 		"MOBILE_CLIENT_SECRET_FILE", "MOBILE_TASK_QUEUE",
 		"WEB_TASK_QUEUE",
-		"LISTEN_ADDR", "ADMIN_ADDR", "MAX_BODY_BYTES",
+		"LISTEN_ADDR", "ADMIN_ADDR", "PUBLIC_URL", "MAX_BODY_BYTES",
 		"LOG_FORMAT", "LOG_LEVEL",
 		"TEMPORAL_*", "TEMPORAL_UI_URL",
 	)
@@ -225,7 +236,7 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 
 func TestAValueThatIsNotUsableIsAProblem(t *testing.T) {
 	for _, entry := range []string{
-		"LISTEN_ADDR=", "LISTEN_ADDR=:http", "LISTEN_ADDR=:65536", "ADMIN_ADDR=127.0.0.1",
+		"LISTEN_ADDR=", "LISTEN_ADDR=:http", "LISTEN_ADDR=:65536", "ADMIN_ADDR=127.0.0.1", "PUBLIC_URL=hooks.example.com",
 		"MAX_BODY_BYTES=", "MAX_BODY_BYTES=1023", "MAX_BODY_BYTES=67108865", "MAX_BODY_BYTES=1e6", "MAX_BODY_BYTES=-1",
 		"LOG_FORMAT=", "LOG_FORMAT=JSON", "LOG_LEVEL=", "LOG_LEVEL=INFO+2",
 		"SENTRY_TASK_QUEUE=", "SENTRY_TASK_QUEUE=two words", "SENTRY_NAMESPACE=", "SENTRY_NAMESPACE=naïve",

@@ -3,10 +3,13 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,27 +30,60 @@ const drainTimeout = 5 * time.Second
 // done, then lets the deliveries under way finish. It closes the listeners.
 func Ingress(ctx context.Context, cfg config.Ingress, public, admin net.Listener, log *slog.Logger) error {
 	defer func() { _ = errors.Join(public.Close(), admin.Close()) }() // mostly closed by then
+	told, err := telemetry.Start(ctx, "sentry-temporal-ingress", log)
+	if err != nil {
+		return err
+	}
+	defer told.Shutdown(ctx)
+	if err := told.Instrument(&cfg.Temporal.Client); err != nil {
+		return err
+	}
+	count, err := ingress.Count(told.Meter(), cfg.Integrations, expectedEvents())
+	if err != nil {
+		return err
+	}
 	connections, err := starter.Connect(cfg.Temporal, cfg.Integrations, log)
 	if err != nil {
 		return err
 	}
 	defer connections.Close()
-	starts := starter.New(workflows.All, connections.Environments(), cfg.Temporal.UIURL)
+	starts := starter.New(workflows.All, connections.Environments(), cfg.Temporal.UIURL, log)
 
 	webhooks := ingress.Options{
 		Integrations: cfg.Integrations,
 		MaxBodyBytes: cfg.MaxBodyBytes,
 		Inbox:        starts,
 		Log:          log,
+		Observers:    []func(context.Context, ingress.Delivery){count, ingress.Describe},
 	}
 	admins := ingress.AdminOptions{
-		Ready: connections.Ready,
-		Codec: starter.Codec(),
-		UIURL: cfg.Temporal.UIURL,
-		Log:   log,
+		Ready:   connections.Ready,
+		Metrics: told.Metrics(),
+		Codec:   starter.Codec(),
+		UIURL:   cfg.Temporal.UIURL,
+		Log:     log,
+	}
+	recent := ingress.NewRecent(cfg.Integrations)
+	webhooks.Observers = append(webhooks.Observers, recent.Observe)
+	admins.Status = &ingress.Status{
+		Integrations: cfg.Integrations,
+		Workflows:    workflows.All,
+		Recent:       recent,
+		WebhookURL:   cmp.Or(cfg.PublicURL, localURL(public.Addr())),
+		Guessed:      cfg.PublicURL == "",
 	}
 	if cfg.JournalDir != "" {
-		kept, err := journal.Open(cfg.JournalDir, journal.Options{MaxBytes: cfg.JournalMaxBytes, Log: log})
+		commits, err := measureCommits(told.Meter())
+		if err != nil {
+			return err
+		}
+		kept, err := journal.Open(cfg.JournalDir, journal.Options{
+			MaxBytes: cfg.JournalMaxBytes,
+			OnCommit: commits,
+			Inject:   telemetry.TraceParent,
+			Extract:  telemetry.WithTraceParent,
+			Log:      log,
+		})
 		if err != nil {
 			return err
 		}
@@ -70,13 +106,17 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, admin net.Listener
 				log.ErrorContext(ctx, "journal does not close", telemetry.KeyError, err.Error())
 			}
 		}()
+		if err := measureJournal(told.Meter(), kept); err != nil {
+			return err
+		}
 		webhooks.Inbox = journal.NewInbox(kept, forwarder, starts.Plan)
 		admins.Parking = kept
+		admins.Status.Journal = kept.Stats
 	}
 
 	log.InfoContext(ctx, "ingress listens", telemetry.KeyAddress, public.Addr().String(), "admin_address", admin.Addr().String())
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return ingress.Serve(ctx, public, ingress.New(webhooks), log) })
+	group.Go(func() error { return ingress.Serve(ctx, public, traced(told, ingress.New(webhooks)), log) })
 	group.Go(func() error { return ingress.Serve(ctx, admin, ingress.Admin(admins), log) })
 	group.Go(func() error {
 		_ = connections.Await(ctx) // only ctx ends it, and that is no error
@@ -85,4 +125,20 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, admin net.Listener
 	err = group.Wait()
 	log.InfoContext(ctx, "ingress stopped")
 	return err
+}
+
+// localURL is the base address of a listener as this machine reaches it.
+func localURL(listener net.Addr) string {
+	host, port, err := net.SplitHostPort(listener.String())
+	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// traced makes each delivery a trace, and what else is asked for none.
+func traced(told *telemetry.Telemetry, webhooks http.Handler) http.Handler {
+	return told.TraceRequests(webhooks, "POST /webhooks/{integration}", func(r *http.Request) bool {
+		return r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/webhooks/")
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,11 +41,19 @@ func (s *slow) TakeItsTime(context.Context, string) (string, error) {
 
 var slowActivity = &slow{began: make(chan struct{}), finish: make(chan struct{})}
 
+var stumbled atomic.Bool
+
 func TestMain(m *testing.M) {
 	slowWorkflow := triage.New("take_its_time", func(ctx workflow.Context, _ sentry.Envelope) (string, error) {
 		return triage.Do(ctx, slowActivity.TakeItsTime, "")
 	}, triage.On("sentry.installation.created"))
-	workflows.All = append(workflows.All, slowWorkflow)
+	stumbling := triage.New("stumble", func(workflow.Context, sentry.Envelope) (string, error) {
+		if stumbled.CompareAndSwap(false, true) {
+			panic("the first task fails")
+		}
+		return "", errors.New("the run fails")
+	}, triage.On("sentry.installation.deleted"))
+	workflows.All = append(workflows.All, slowWorkflow, stumbling)
 	activities.All = append(activities.All, slowActivity)
 	devservertest.Main(m, devserver.Options{Namespaces: []string{"mobile"}})
 }
@@ -91,9 +100,17 @@ func runIngressWith(t *testing.T, temporal, journalDir string) (public, admin st
 
 func runWorker(t *testing.T, temporal string) (stop func()) {
 	t.Helper()
-	return inBackground(t, func(ctx context.Context) error {
-		return process.Worker(ctx, config.Worker{Common: common(temporal)}, slog.New(slog.DiscardHandler))
+	_, stop = runWorkerWithAdmin(t, temporal)
+	return stop
+}
+
+func runWorkerWithAdmin(t *testing.T, temporal string) (admin string, stop func()) {
+	t.Helper()
+	a := listen(t)
+	stop = inBackground(t, func(ctx context.Context) error {
+		return process.Worker(ctx, config.Worker{Common: common(temporal)}, a, slog.New(slog.DiscardHandler))
 	})
+	return "http://" + a.Addr().String(), stop
 }
 
 // inBackground runs f until the returned stop is called or the test ends.

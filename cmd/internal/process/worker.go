@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"sync/atomic"
 	"time"
 
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 
 	"sentry-temporal/activities"
+	"sentry-temporal/ingress"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
@@ -21,10 +25,19 @@ import (
 const workerStopTimeout = 20 * time.Second
 
 // Worker runs workflows and activities, one worker for each distinct namespace
-// and task queue of the integrations, until ctx is done. Then it lets the
-// activities under way finish. It waits for a Temporal that does not answer
-// yet.
-func Worker(ctx context.Context, cfg config.Worker, log *slog.Logger) error {
+// and task queue of the integrations, and serves the admin address on admin,
+// until ctx is done. Then it lets the activities under way finish. It waits for
+// a Temporal that does not answer yet. It closes the listener.
+func Worker(ctx context.Context, cfg config.Worker, admin net.Listener, log *slog.Logger) error {
+	defer func() { _ = admin.Close() }() // mostly closed by then
+	told, err := telemetry.Start(ctx, "sentry-temporal-worker", log)
+	if err != nil {
+		return err
+	}
+	defer told.Shutdown(ctx)
+	if err := told.Instrument(&cfg.Temporal.Client); err != nil {
+		return err
+	}
 	connections, err := starter.Connect(cfg.Temporal, cfg.Integrations, log)
 	if err != nil {
 		return err
@@ -35,6 +48,27 @@ func Worker(ctx context.Context, cfg config.Worker, log *slog.Logger) error {
 	// process starts all again.
 	ctx, fatal := context.WithCancelCause(ctx)
 	defer fatal(nil)
+
+	var polling atomic.Bool // all workers
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		handler := ingress.Admin(ingress.AdminOptions{
+			Ready: func(ctx context.Context) error {
+				if !polling.Load() {
+					return errors.New("not all workers are started")
+				}
+				return connections.Ready(ctx)
+			},
+			Metrics: told.Metrics(),
+			Log:     log,
+		})
+		if err := ingress.Serve(ctx, admin, handler, log); err != nil {
+			fatal(err)
+		}
+	}()
+	defer func() { <-served }()
+	log.InfoContext(ctx, "worker listens", "admin_address", admin.Addr().String())
 
 	started := map[starter.Environment]bool{}
 	for _, integration := range cfg.Integrations {
@@ -50,6 +84,7 @@ func Worker(ctx context.Context, cfg config.Worker, log *slog.Logger) error {
 		defer w.Stop()
 		log.InfoContext(ctx, "worker polls", telemetry.KeyNamespace, environment.Namespace, telemetry.KeyTaskQueue, environment.TaskQueue)
 	}
+	polling.Store(ctx.Err() == nil)
 	<-ctx.Done()
 	log.InfoContext(ctx, "worker stops")
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
@@ -69,6 +104,7 @@ func startWorker(ctx context.Context, connections *starter.Connections, environm
 			WorkerStopTimeout:          workerStopTimeout,
 			WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
 			ActivityTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
+			Interceptors:               []interceptor.WorkerInterceptor{triage.Interceptor()},
 			OnFatalError: func(err error) {
 				fatal(fmt.Errorf("worker of namespace %s, task queue %s: %w", environment.Namespace, environment.TaskQueue, err))
 			},

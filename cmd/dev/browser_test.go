@@ -1,0 +1,443 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"go.temporal.io/sdk/client"
+
+	"sentry-temporal/cmd/internal/hook"
+	"sentry-temporal/ingress"
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/telemetry"
+	"sentry-temporal/workflows"
+)
+
+// startStack runs a stack on free ports until the test ends.
+func startStack(t *testing.T) addresses {
+	t.Helper()
+	s := stack{
+		ingress: config.Ingress{
+			Common: config.Common{Integrations: []config.Integration{{
+				Name:      "sentry",
+				Secrets:   []config.Secret{hook.DevelopmentSecret},
+				Namespace: client.DefaultNamespace,
+				TaskQueue: "sentry",
+			}}},
+			ListenAddr:   "127.0.0.1:0",
+			AdminAddr:    "127.0.0.1:0",
+			MaxBodyBytes: 8 << 20,
+			JournalDir:   t.TempDir(),
+		},
+		workerAdmin: "127.0.0.1:0",
+		log:         telemetry.NewLogger(io.Discard, false, slog.LevelError),
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	up, ended := make(chan addresses, 1), make(chan error, 1)
+	go func() {
+		ended <- s.run(ctx, func(ctx context.Context, at addresses) error {
+			up <- at
+			<-ctx.Done()
+			return nil
+		})
+	}()
+	select {
+	case at := <-up:
+		t.Cleanup(func() {
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+		return at
+	case err := <-ended:
+		stop()
+		t.Fatal(err)
+		return addresses{}
+	}
+}
+
+// sampleOf returns a delivery of a sample, as one for which its runs are
+// waited for.
+func sampleOf(t *testing.T, at addresses, name string) hook.Delivery {
+	t.Helper()
+	body, err := sentry.Sample(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resource, _, _ := strings.Cut(name, ".")
+	return hook.Delivery{
+		URL: at.webhook("sentry"), Secret: hook.DevelopmentSecret, Resource: resource,
+		RequestID: sentry.NewRequestID(), Body: sentry.FreshIDs(body), Wait: 10,
+	}
+}
+
+func send(t *testing.T, delivery hook.Delivery) hook.Answer {
+	t.Helper()
+	answer, err := hook.Send(t.Context(), delivery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+// sendOneOfEach sends a delivery that starts a run, the same again, one that is
+// ignored, and one that is refused. It returns the run.
+func sendOneOfEach(t *testing.T, at addresses) starter.Run {
+	t.Helper()
+	started := sampleOf(t, at, "issue.created")
+	answer := send(t, started)
+	if answer.Status != starter.Started || len(answer.Runs) != 1 {
+		t.Fatalf("answered %+v", answer)
+	}
+	if again := send(t, started); again.Status != starter.Existing {
+		t.Fatalf("answered %+v", again)
+	}
+	if ignored := send(t, sampleOf(t, at, "issue.resolved")); ignored.Status != starter.Ignored {
+		t.Fatalf("answered %+v", ignored)
+	}
+	refused := sampleOf(t, at, "comment.created")
+	refused.Secret = "the secret of another integration"
+	if answer := send(t, refused); answer.Code != http.StatusUnauthorized {
+		t.Fatalf("answered %+v", answer)
+	}
+	return answer.Runs[0]
+}
+
+// tab is a tab of a real browser.
+type tab struct {
+	t   *testing.T
+	ctx context.Context //nolint:containedctx // chromedp keeps the tab in it
+
+	mu       sync.Mutex
+	problems []string // that the console tells
+}
+
+// openBrowser starts Chromium and returns its first tab.
+func openBrowser(t *testing.T) *tab {
+	t.Helper()
+	binary, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatalf("%v: install the Debian package chromium", err)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(binary), chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1280, 900),
+		chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("lang", "en-GB"), chromedp.Env("TZ=UTC"),
+	)
+	allocator, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
+	t.Cleanup(stop)
+	ctx, closeTab := chromedp.NewContext(allocator)
+	b := &tab{t: t, ctx: ctx}
+	messages := chromedp.Console(ctx)
+	b.do(chromedp.Steps())
+	go func() {
+		for m, err := range messages {
+			if err != nil {
+				return
+			}
+			if m.IsException() || m.Type == chromedp.ConsoleError || m.Type == chromedp.ConsoleWarning {
+				b.mu.Lock()
+				b.problems = append(b.problems, m.String())
+				b.mu.Unlock()
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		if err := chromedp.Cancel(ctx); err != nil {
+			t.Error(err)
+		}
+		closeTab()
+	})
+	return b
+}
+
+// stepTimeout bounds one step in the browser.
+const stepTimeout = 30 * time.Second
+
+func value[T any](b *tab, action chromedp.Action[T]) T {
+	b.t.Helper()
+	ctx := b.ctx
+	if chromedp.FromContext(ctx).Target != nil { // the first step starts the browser, which must outlive it
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, stepTimeout)
+		defer cancel()
+	}
+	got, err := chromedp.Run(ctx, action)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return got
+}
+
+func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	value(b, chromedp.Steps(steps...))
+}
+
+// await waits until a JavaScript expression is true, over navigations.
+func (b *tab) await(expression string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, stepTimeout)
+	defer cancel()
+	// An error is that of a page that is being left.
+	question := "new Promise(then => requestAnimationFrame(() => then(!!(" + expression + "))))"
+	for {
+		if yes, err := chromedp.Run(ctx, chromedp.Evaluate[bool](question, chromedp.EvalAwaitPromise)); err == nil && yes {
+			return
+		}
+		if ctx.Err() != nil {
+			b.t.Fatalf("%s did not come true; the page at %s says\n%s", expression, value(b, chromedp.Location()),
+				value(b, chromedp.Evaluate[string]("document.body.innerText")))
+		}
+	}
+}
+
+// scheme is light or dark.
+func (b *tab) scheme(name string) {
+	b.t.Helper()
+	b.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}},
+		})
+		return err
+	}))
+}
+
+// quiet fails the test if the console has told of anything.
+func (b *tab) quiet() {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, problem := range b.problems {
+		b.t.Errorf("the console says %s", problem)
+	}
+	b.problems = nil
+}
+
+func has(text string) string {
+	return "document.body.innerText.includes(" + quoted(text) + ")"
+}
+
+func quoted(text string) string {
+	encoded, _ := json.Marshal(text) // a string always is
+	return string(encoded)
+}
+
+const rowCount = "document.querySelectorAll('#deliveries tr').length"
+
+func TestStatusPageInABrowser(t *testing.T) {
+	at := startStack(t)
+	run := sendOneOfEach(t, at)
+	b := openBrowser(t)
+	page := at.admin + "/"
+	in := func(t *testing.T) *tab { // the tab as t's
+		t.Helper()
+		before := b.t
+		b.t = t
+		t.Cleanup(func() { b.t = before })
+		b.do(chromedp.EmulateViewport(1280, 900), chromedp.Navigate(page))
+		return b
+	}
+
+	t.Run("shows what became of each delivery", func(t *testing.T) {
+		b := in(t)
+		b.await(rowCount + " === 4")
+		for _, text := range []string{"started", "existing", "ignored", "refused", "integration's Client Secret", "Answers", at.webhook("sentry")} {
+			b.await(has(text))
+		}
+		b.quiet()
+	})
+
+	t.Run("shows a new delivery without being loaded again", func(t *testing.T) {
+		b := in(t)
+		b.do(chromedp.Evaluate[chromedp.Void]("window.same = true; document.querySelector('#deliveries a').focus(); scrollTo(0, 50)"))
+		b.await("scrollY > 0 || document.body.scrollHeight <= innerHeight")
+		send(t, sampleOf(t, at, "comment.created"))
+		b.await(rowCount + " === 5")
+		b.await("window.same && document.activeElement.matches('#deliveries a')")
+		b.quiet()
+	})
+
+	t.Run("filters without being loaded again", func(t *testing.T) {
+		b := in(t)
+		b.do(chromedp.Evaluate[chromedp.Void]("window.same = true"), chromedp.Click(chromedp.CSS(`input[value="refused"]`)))
+		b.await(rowCount + " === 1 && location.search === '?outcome=refused'")
+		b.do(chromedp.Click(chromedp.CSS(`input[name="outcome"][value=""]`)), chromedp.SetValue(chromedp.ID("event"), "sentry.issue.resolved"),
+			chromedp.Evaluate[chromedp.Void]("document.getElementById('event').dispatchEvent(new Event('change', {bubbles: true}))"))
+		b.await(rowCount + " === 1 && location.search === '?event=sentry.issue.resolved' && window.same")
+		b.quiet()
+	})
+
+	t.Run("filters without script", func(t *testing.T) {
+		b := in(t)
+		script := func(off bool) {
+			b.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+				_, err := cdp.Call(ctx, target, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: off})
+				return err
+			}))
+		}
+		script(true)
+		t.Cleanup(func() { script(false) })
+		b.do(chromedp.Navigate(page), chromedp.Click(chromedp.CSS(`input[value="ignored"]`)))
+		_, err := chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.ID("apply")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows := value(b, chromedp.AttributesAll(chromedp.CSSAll("#deliveries tr"))); len(rows) != 1 {
+			t.Errorf("%d rows", len(rows))
+		}
+	})
+
+	t.Run("copies the webhook URL", func(t *testing.T) {
+		b := in(t)
+		for _, name := range []string{"clipboard-read", "clipboard-write"} {
+			_, err := chromedp.CallBrowser(b.ctx, browser.SetPermission, browser.SetPermissionParams{
+				Permission: &browser.PermissionDescriptor{Name: name}, Setting: browser.PermissionSettingGranted, Origin: at.admin,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.do(chromedp.Click(chromedp.CSS(".copy")))
+		b.await("document.querySelector('.copy').textContent === 'Copied'")
+		copied := value(b, chromedp.Evaluate[string]("navigator.clipboard.readText()", chromedp.EvalAwaitPromise))
+		if copied != at.webhook("sentry") {
+			t.Errorf("%q was copied", copied)
+		}
+		b.quiet()
+	})
+
+	t.Run("leads to the run in the Temporal UI", func(t *testing.T) {
+		b := in(t)
+		b.do(chromedp.Click(chromedp.CSS(`#deliveries a[title=` + quoted(run.WorkflowID) + `]`)))
+		b.await("location.href.includes(" + quoted(run.RunID) + ")")
+		b.await(has(run.WorkflowID))
+		b.await(has("WorkflowExecutionCompleted") + " || " + has("Workflow Execution Completed"))
+		b.await(has("created: ")) // of the summary
+	})
+
+	t.Run("leads to the run of a delivery that was only accepted", func(t *testing.T) {
+		accepted := sampleOf(t, at, "issue.created")
+		accepted.Wait = 0
+		answer := send(t, accepted)
+		if answer.Status != starter.Accepted || answer.Runs[0].RunID != "" {
+			t.Fatalf("answered %+v", answer)
+		}
+		b := in(t)
+		b.do(chromedp.Click(chromedp.CSS(`#deliveries a[title=` + quoted(answer.Runs[0].WorkflowID) + `]`)))
+		b.await(has(answer.Runs[0].WorkflowID))
+		b.await(has("WorkflowExecutionCompleted") + " || " + has("Workflow Execution Completed"))
+	})
+
+	for name, page := range map[string]string{"is accessible": page, "is accessible when all is wrong": troubled(t)} {
+		for _, scheme := range []string{"light", "dark"} {
+			for _, width := range []int64{1280, 390} {
+				t.Run(fmt.Sprintf("%s, %s, %d pixels wide", name, scheme, width), func(t *testing.T) {
+					b := in(t)
+					b.scheme(scheme)
+					b.do(chromedp.EmulateViewport(width, 844), chromedp.Navigate(page))
+					b.await(rowCount + " > 0")
+					if wide := value(b, chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); wide > width {
+						t.Errorf("the page is %d pixels wide", wide)
+					}
+					checkAccessibility(b)
+					b.quiet()
+				})
+			}
+		}
+	}
+}
+
+// troubled is a page on which everything is that there can be, most of it wrong.
+func troubled(t *testing.T) (address string) {
+	t.Helper()
+	integrations := []config.Integration{
+		{Name: "backend", Secrets: []config.Secret{"a", "b"}, Namespace: "backend-team", TaskQueue: "sentry"},
+		{Name: "mobile_applications", Secrets: []config.Secret{"c"}, Namespace: client.DefaultNamespace, TaskQueue: "urgent"},
+	}
+	recent := ingress.NewRecent(integrations)
+	run := starter.Run{Workflow: "a_workflow_with_a_long_name_as_long_as_a_name_of_a_workflow_may_be", WorkflowID: "w", URL: "http://127.0.0.1:1/"}
+	for _, outcome := range []string{"started", "existing", "accepted", "ignored", ingress.Refused, ingress.Failed} {
+		recent.Observe(t.Context(), ingress.Delivery{
+			Time: time.Now(), Duration: 3 * time.Millisecond, RequestID: strings.Repeat("f", 128), Integration: "backend",
+			Event:   "sentry.preprod_artifact.build_distribution_completed",
+			Subject: sentry.Subject{ShortID: "BACKEND-1A", Title: strings.Repeat("LongTitle", 30), URL: "https://sentry.example/issues/1/"},
+			Outcome: outcome, Status: 500, Reason: "a reason", Hint: "a hint", Runs: []starter.Run{run, run},
+		})
+	}
+	server := httptest.NewServer(ingress.Admin(ingress.AdminOptions{
+		Ready: func(context.Context) error {
+			return errors.New("ask Temporal at temporal.internal:7233: connection refused")
+		},
+		Parking: parking{},
+		UIURL:   "http://127.0.0.1:1",
+		Log:     slog.New(slog.DiscardHandler),
+		Status: &ingress.Status{
+			Integrations: integrations, Workflows: workflows.All, Recent: recent, Guessed: true,
+			WebhookURL: "https://" + strings.Repeat("hooks.", 20) + "example.com",
+			Journal: func() journal.Stats {
+				return journal.Stats{Pending: 42, PendingBytes: 3 << 20, OldestAge: time.Minute, Parked: 2, ParkedBytes: 1 << 20}
+			},
+		},
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// parking holds a delivery and a damaged record.
+type parking struct{ ingress.Parking }
+
+func (parking) Parked(uint64, int) ([]journal.Parked, error) {
+	return []journal.Parked{
+		{ID: 7, Received: time.Now(), ParkedAt: time.Now(), Event: "sentry.error.created", Integration: "backend", Reason: starter.ErrTooLarge.Error(), Size: 3 << 20},
+		{ID: 9, ParkedAt: time.Now(), Reason: "the record is damaged"},
+	}, nil
+}
+
+// checkAccessibility runs the rules of axe-core on the page that b shows.
+func checkAccessibility(b *tab) {
+	b.t.Helper()
+	axe, err := os.ReadFile(filepath.Join("..", "..", "bin", "axe.min.js"))
+	if err != nil {
+		b.t.Fatalf("%v: `make bin/axe.min.js` fetches it", err)
+	}
+	b.do(chromedp.Evaluate[chromedp.Void](string(axe)))
+	type violation struct {
+		ID     string
+		Impact string
+		Help   string
+		Nodes  []struct{ HTML, FailureSummary string }
+	}
+	result := value(b, chromedp.Evaluate[struct {
+		Violations []violation
+		Passes     int
+	}]("axe.run().then(r => ({violations: r.violations, passes: r.passes.length}))", chromedp.EvalAwaitPromise))
+	if result.Passes == 0 {
+		b.t.Error("no rule was checked")
+	}
+	for _, v := range result.Violations {
+		b.t.Errorf("%s (%s): %s: %+v", v.ID, v.Impact, v.Help, v.Nodes)
+	}
+}

@@ -1,0 +1,97 @@
+package process
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/sentry"
+	"sentry-temporal/workflows"
+)
+
+// expectedEvents returns the events that metrics have by name: those that
+// Sentry sends and those that a workflow names.
+func expectedEvents() []string {
+	var events []string
+	for _, name := range sentry.SampleNames() {
+		events = append(events, "sentry."+name)
+	}
+	for _, w := range workflows.All {
+		for _, event := range w.Events() {
+			if !strings.Contains(event, "*") {
+				events = append(events, event)
+			}
+		}
+	}
+	return events
+}
+
+// measureCommits returns what measures the commits of a journal, see
+// [journal.Options].
+func measureCommits(meter metric.Meter) (func(took time.Duration, added, deleted int), error) {
+	duration, err := meter.Float64Histogram("sentry_temporal_journal_commit_duration",
+		metric.WithUnit("s"),
+		metric.WithDescription("Time that a commit to the journal took, with its fsyncs."),
+		metric.WithExplicitBucketBoundaries(.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1))
+	if err != nil {
+		return nil, err
+	}
+	deliveries, err := meter.Int64Histogram("sentry_temporal_journal_commit_deliveries",
+		metric.WithDescription("Deliveries that a commit added to the journal, of commits that added any."),
+		metric.WithExplicitBucketBoundaries(1, 2, 4, 8, 16, 32, 64, 128, 256))
+	if err != nil {
+		return nil, err
+	}
+	return func(took time.Duration, added, _ int) {
+		duration.Record(context.Background(), took.Seconds())
+		if added > 0 {
+			deliveries.Record(context.Background(), int64(added))
+		}
+	}, nil
+}
+
+// measureJournal measures kept whenever the metrics are asked for.
+func measureJournal(meter metric.Meter, kept *journal.Journal) error {
+	gauges := []struct {
+		name, unit, description string
+		value                   func(journal.Stats) float64
+	}{
+		{"pending", "", "Deliveries in the journal whose runs are not all started.", func(s journal.Stats) float64 { return float64(s.Pending) }},
+		{"pending_bytes", "By", "Bytes that they take.", func(s journal.Stats) float64 { return float64(s.PendingBytes) }},
+		{"oldest_age_seconds", "s", "Age of the oldest of them, 0 without any.", func(s journal.Stats) float64 { return s.OldestAge.Seconds() }},
+		{"parked", "", "Deliveries that need a person's help.", func(s journal.Stats) float64 { return float64(s.Parked) }},
+		{"parked_bytes", "By", "Bytes that they take.", func(s journal.Stats) float64 { return float64(s.ParkedBytes) }},
+		{"max_bytes", "By", "Bytes that pending and parked deliveries may take together.", func(s journal.Stats) float64 { return float64(s.MaxBytes) }},
+	}
+	for _, g := range gauges {
+		if _, err := meter.Float64ObservableGauge("sentry_temporal_journal_"+g.name,
+			metric.WithUnit(g.unit), metric.WithDescription(g.description),
+			metric.WithFloat64Callback(func(_ context.Context, o metric.Float64Observer) error {
+				o.Observe(g.value(kept.Stats()))
+				return nil
+			})); err != nil {
+			return err
+		}
+	}
+	counters := []struct {
+		name, description string
+		value             func(journal.Stats) uint64
+	}{
+		{"forwarded", "Deliveries whose runs were all started.", func(s journal.Stats) uint64 { return s.Forwarded }},
+		{"retries", "Starts that failed and are repeated.", func(s journal.Stats) uint64 { return s.Retries }},
+	}
+	for _, c := range counters {
+		if _, err := meter.Float64ObservableCounter("sentry_temporal_journal_"+c.name,
+			metric.WithDescription(c.description),
+			metric.WithFloat64Callback(func(_ context.Context, o metric.Float64Observer) error {
+				o.Observe(float64(c.value(kept.Stats())))
+				return nil
+			})); err != nil {
+			return err
+		}
+	}
+	return nil
+}

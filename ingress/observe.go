@@ -1,0 +1,91 @@
+package ingress
+
+import (
+	"context"
+	"net/http"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"sentry-temporal/internal/config"
+)
+
+// Values of labels for what is not in a metric by its own name: senders must
+// not be able to make up metrics.
+const (
+	labelUnknown = "unknown" // an integration that is not configured
+	labelOther   = "other"   // an event that nobody expects
+	labelNone    = "none"    // a delivery that was refused before it had a name
+)
+
+// Count returns an observer that measures deliveries with instruments of meter.
+// Events that are not among the given ones share a label, as do integrations
+// that are not.
+func Count(meter metric.Meter, integrations []config.Integration, events []string) (func(context.Context, Delivery), error) {
+	deliveries, err := meter.Int64Counter("sentry_temporal_deliveries",
+		metric.WithDescription("Deliveries that were answered."))
+	if err != nil {
+		return nil, err
+	}
+	duration, err := meter.Float64Histogram("sentry_temporal_ack_duration",
+		metric.WithUnit("s"),
+		metric.WithDescription("Time from the headers of a delivery to its answer, without those that ask to wait for their runs."),
+		metric.WithExplicitBucketBoundaries(.001, .002, .005, .01, .02, .05, .1, .2, .35, .5, .7, .85, 1))
+	if err != nil {
+		return nil, err
+	}
+	count := func(ctx context.Context, n int64, integration, event, outcome string) {
+		deliveries.Add(ctx, n, metric.WithAttributeSet(attribute.NewSet(
+			attribute.String("integration", integration),
+			attribute.String("event", event),
+			attribute.String("outcome", outcome))))
+	}
+	known := map[string]bool{}
+	for _, event := range events {
+		known[event] = true
+	}
+	// A failure is to be seen as an increase, also the first one.
+	for _, integration := range integrations {
+		for _, event := range append([]string{labelNone, labelOther}, events...) {
+			count(context.Background(), 0, integration.Name, event, Failed)
+		}
+	}
+	return func(ctx context.Context, d Delivery) {
+		integration, event := d.Integration, d.Event
+		if !d.Known {
+			integration = labelUnknown
+		}
+		switch {
+		case event == "":
+			event = labelNone
+		case !known[event]:
+			event = labelOther
+		}
+		count(ctx, 1, integration, event, d.Outcome)
+		if d.Wait == 0 {
+			duration.Record(ctx, d.Duration.Seconds())
+		}
+	}, nil
+}
+
+// Describe is an observer that says on the request's span what was delivered.
+func Describe(ctx context.Context, d Delivery) {
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	if d.Outcome == Failed {
+		span.SetStatus(codes.Error, d.Reason)
+	}
+	span.SetAttributes(
+		attribute.String("http.request.method", http.MethodPost),
+		attribute.String("http.route", "/webhooks/{integration}"),
+		attribute.Int("http.response.status_code", d.Status),
+		attribute.String("sentry.integration", d.Integration),
+		attribute.String("sentry.event", d.Event),
+		attribute.String("sentry.request_id", d.RequestID),
+		attribute.String("sentry.outcome", d.Outcome),
+	)
+}

@@ -1,0 +1,140 @@
+package ingress_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+
+	"sentry-temporal/ingress"
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/telemetry"
+)
+
+// measured is an ingress that counts its deliveries, and their metrics.
+func measured(t testing.TB, s *starts) (webhooks, metrics http.Handler) {
+	t.Helper()
+	told := start(t)
+	integrations := []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}}
+	count, err := ingress.Count(told.Meter(), integrations, []string{"sentry.issue.created"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ingress.New(ingress.Options{
+		Integrations: integrations,
+		MaxBodyBytes: maxBody,
+		Inbox:        s,
+		Log:          slog.New(slog.DiscardHandler),
+		Observers:    []func(context.Context, ingress.Delivery){count, ingress.Describe},
+	}), told.Metrics()
+}
+
+func start(t testing.TB) *telemetry.Telemetry {
+	t.Helper()
+	told, err := telemetry.Start(t.Context(), "tested", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { told.Shutdown(context.Background()) })
+	return told
+}
+
+// series returns the lines of metrics that begin with the name.
+func series(t *testing.T, metrics http.Handler, name string) []string {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	metrics.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	return regexp.MustCompile(`(?m)^`+name+`.*$`).FindAllString(answer.Body.String(), -1)
+}
+
+func deliver(t testing.TB, webhooks http.Handler, integration, body string, change ...func(*http.Request)) {
+	t.Helper()
+	r := (&server{Server: &httptest.Server{}}).signed(t, integration, body, change...)
+	r.RequestURI = r.URL.Path
+	webhooks.ServeHTTP(httptest.NewRecorder(), r)
+}
+
+func TestFailuresCountFromZero(t *testing.T) {
+	_, metrics := measured(t, &starts{})
+	want := `sentry_temporal_deliveries_total{event="sentry.issue.created",integration="sentry",outcome="failed"} 0`
+	if got := strings.Join(series(t, metrics, "sentry_temporal_deliveries_total"), "\n"); !strings.Contains(got, want) {
+		t.Errorf("%s is not in\n%s", want, got)
+	}
+}
+
+func TestDeliveriesAreCountedByIntegrationEventAndOutcome(t *testing.T) {
+	s := &starts{}
+	webhooks, metrics := measured(t, s)
+	deliver(t, webhooks, "sentry", issueBody)
+	deliver(t, webhooks, "sentry", issueBody)
+	deliver(t, webhooks, "sentry", issueBody, header(sentry.HeaderSignature, "wrong"))
+	deliver(t, webhooks, "nobody", issueBody)
+	s.start = func(context.Context, sentry.Envelope) ([]starter.Run, error) { return nil, nil }
+	deliver(t, webhooks, "sentry", `{"action":"invented"}`)
+	s.start = func(context.Context, sentry.Envelope) ([]starter.Run, error) { return nil, context.DeadlineExceeded }
+	deliver(t, webhooks, "sentry", issueBody)
+
+	got := strings.Join(series(t, metrics, "sentry_temporal_deliveries_total"), "\n")
+	for _, want := range []string{
+		`{event="sentry.issue.created",integration="sentry",outcome="started"} 2`,
+		`{event="none",integration="sentry",outcome="refused"} 1`,
+		`{event="none",integration="unknown",outcome="refused"} 1`,
+		`{event="other",integration="sentry",outcome="ignored"} 1`,
+		`{event="sentry.issue.created",integration="sentry",outcome="failed"} 1`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is not in\n%s", want, got)
+		}
+	}
+}
+
+func TestTheAckDurationLeavesOutThoseThatWait(t *testing.T) {
+	webhooks, metrics := measured(t, &starts{})
+	deliver(t, webhooks, "sentry", issueBody)
+	deliver(t, webhooks, "sentry", issueBody, header("Prefer", "wait=10"))
+	got := series(t, metrics, "sentry_temporal_ack_duration_seconds_count")
+	if len(got) != 1 || !strings.HasSuffix(got[0], " 1") {
+		t.Errorf("the durations are %v", got)
+	}
+}
+
+func TestSendersCannotMakeUpMetrics(t *testing.T) {
+	webhooks, metrics := measured(t, &starts{})
+	deliver(t, webhooks, "sentry", issueBody)
+	deliver(t, webhooks, "sentry", `{"action":"made-up"}`)
+	deliver(t, webhooks, "made-up", issueBody)
+	before := series(t, metrics, `[a-z]`)
+	for i := range 10_000 {
+		deliver(t, webhooks, "sentry", fmt.Sprintf(`{"action":"made-up-%d"}`, i), header(sentry.HeaderResource, fmt.Sprintf("resource-%d", i)))
+		deliver(t, webhooks, fmt.Sprintf("made-up-%d", i), issueBody)
+	}
+	if after := series(t, metrics, `[a-z]`); len(after) != len(before) {
+		t.Errorf("%d series have become %d", len(before), len(after))
+	}
+	want := `sentry_temporal_deliveries_total{event="other",integration="sentry",outcome="started"} 10001`
+	if got := strings.Join(series(t, metrics, "sentry_temporal_deliveries_total"), "\n"); !strings.Contains(got, want) {
+		t.Errorf("%s is not in\n%s", want, got)
+	}
+}
+
+func TestMetricsAnswerUnderAnyName(t *testing.T) {
+	_, metrics := measured(t, &starts{})
+	s := httptest.NewServer(ingress.Admin(ingress.AdminOptions{
+		Ready:   func(context.Context) error { return nil },
+		Metrics: metrics,
+		Log:     slog.New(slog.DiscardHandler),
+	}))
+	defer s.Close()
+	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
+		status, _, _ := ask(t, http.MethodGet, s.URL+path, nil, func(r *http.Request) { r.Host = "ingress.monitoring.svc.cluster.local" })
+		if status != http.StatusOK {
+			t.Errorf("%s answered %d", path, status)
+		}
+	}
+}

@@ -1,0 +1,385 @@
+package ingress
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	_ "embed" // the page, its style and its script
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/triage"
+)
+
+// Status is what the status page shows. The page has no secret, signature or
+// body on it.
+type Status struct {
+	Integrations []config.Integration
+	Workflows    []triage.Workflow
+	Recent       *Recent              // must be an observer of the ingress
+	Journal      func() journal.Stats // nil without a journal
+	// WebhookURL is the base address that Sentry posts to, as far as it is
+	// known, and Guessed whether it is but this machine's own.
+	WebhookURL string
+	Guessed    bool
+}
+
+const (
+	// readyFor is how long an answer to the question whether Temporal answers
+	// is good for the page, however often it is loaded.
+	readyFor = 5 * time.Second
+	// parkedShown is how many parked deliveries the page lists.
+	parkedShown = 20
+)
+
+// outcomes are all that there are, in the order of the page.
+var outcomes = []string{
+	string(starter.Started), string(starter.Existing), string(starter.Accepted), string(starter.Ignored), Refused, Failed,
+}
+
+var (
+	//go:embed status/page.html
+	pageText string
+	//go:embed status/style.css
+	styleText string
+	//go:embed status/script.js
+	scriptText string
+
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+		"bytes": sizeText, "size": func(n int) string { return sizeText(int64(n)) }, "took": tookText, "age": ageText, "breakable": breakable,
+	}).Parse(pageText))
+
+	// pagePolicy lets the page use its own style and script and ask where it
+	// is from, and nothing else.
+	pagePolicy = "default-src 'none'; style-src " + hashOf(styleText) + "; script-src " + hashOf(scriptText) +
+		"; img-src data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// statusPage serves a [Status].
+type statusPage struct {
+	Status
+	admin *admin
+	ready cachedReady
+}
+
+// page is what the template is filled with.
+type page struct {
+	Style        template.CSS
+	Script       template.JS
+	Now          time.Time
+	Host         string // that the browser asked
+	Guessed      bool
+	UI           string // base address of the Temporal UI; empty if unknown
+	Integrations []integrationRow
+	Workflows    []workflowRow
+	Problem      string // of Temporal; empty if it answers
+	Journal      *journal.Stats
+	Parked       []journal.Parked
+	ParkedFault  string // why Parked could not be read
+	Filter       filter
+	Events       []string // to filter by
+	Outcomes     []outcomeRow
+	Deliveries   []DeliveryRecord
+	Total        int // of the deliveries that are remembered
+}
+
+type integrationRow struct {
+	config.Integration
+	WebhookURL string
+	RunsURL    string // in the Temporal UI
+	Last       time.Time
+}
+
+type workflowRow struct {
+	Name    string
+	Events  []string
+	RunsURL string // in the Temporal UI; empty if unknown or in several namespaces
+}
+
+type outcomeRow struct {
+	Name    string // empty: all of them
+	Count   int    // of those that the rest of the filter lets through
+	Checked bool
+}
+
+// filter says which deliveries to show: those with this event and this outcome,
+// where empty means any.
+type filter struct{ Event, Outcome string }
+
+func (f filter) lets(d DeliveryRecord) bool {
+	return (f.Event == "" || f.Event == d.Event) && (f.Outcome == "" || f.Outcome == d.Outcome)
+}
+
+// DeliveryRecord is a delivery as GET /api/deliveries gives it:
+//
+//	{"deliveries": [DeliveryRecord, ...]}
+//
+// are the last 200 at most, the newest first. The parameters event and outcome
+// of the query leave only those that have that event and that outcome. Texts
+// are cut at 256 bytes.
+type DeliveryRecord struct {
+	Number      uint64        `json:"number"` // 1 for the first since the ingress started
+	Time        time.Time     `json:"time"`   // of receipt
+	DurationMS  float64       `json:"duration_ms"`
+	RequestID   string        `json:"request_id"`
+	Integration string        `json:"integration"` // as in the URL, whether there is such a one or not
+	Event       string        `json:"event"`       // empty if it was refused before it had a name
+	IssueID     string        `json:"issue_id"`    // this and the next five are empty where unknown
+	ShortID     string        `json:"short_id"`
+	Project     string        `json:"project"`
+	Level       string        `json:"level"`
+	Title       string        `json:"title"`
+	IssueURL    string        `json:"issue_url"`        // the page in Sentry
+	Outcome     string        `json:"outcome"`          // started, existing, accepted, ignored, refused or failed, as it was answered
+	Status      int           `json:"status"`           // of the HTTP answer
+	Reason      string        `json:"reason,omitempty"` // why it was refused or failed, as the sender was told
+	Hint        string        `json:"hint,omitempty"`   // what may set that right
+	Runs        []starter.Run `json:"runs"`             // as they were answered: of one that was accepted then, url leads to its run by now
+}
+
+// Issue is what the page calls the issue.
+func (d DeliveryRecord) Issue() string {
+	if d.ShortID != "" {
+		return d.ShortID
+	}
+	return d.IssueID
+}
+
+// Duration is that of the answer.
+func (d DeliveryRecord) Duration() time.Duration {
+	return time.Duration(d.DurationMS * float64(time.Millisecond))
+}
+
+func recordOf(d remembered) DeliveryRecord {
+	return DeliveryRecord{
+		Number: d.number, Time: d.Time.UTC().Round(0), DurationMS: float64(d.Duration.Microseconds()) / 1000,
+		RequestID: d.RequestID, Integration: d.Integration, Event: d.Event,
+		IssueID: d.Subject.IssueID, ShortID: d.Subject.ShortID, Project: d.Subject.Project, Level: d.Subject.Level, Title: d.Subject.Title,
+		IssueURL: webAddress(d.Subject.URL),
+		Outcome:  d.Outcome, Status: d.Status, Reason: d.Reason, Hint: d.Hint,
+		Runs: append([]starter.Run{}, d.Runs...), // [] in JSON, not null
+	}
+}
+
+// webAddress returns address if a browser can open it without running it, and
+// else "".
+func webAddress(address string) string {
+	if u, err := url.Parse(address); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return ""
+	}
+	return address
+}
+
+// records returns all that is remembered and what of it the filter of the
+// request lets through.
+func (s *statusPage) records(c *gin.Context) (all, shown []DeliveryRecord, f filter) {
+	f = filter{Event: c.Query("event"), Outcome: c.Query("outcome")}
+	shown = []DeliveryRecord{}
+	for _, d := range s.Recent.deliveries() {
+		record := recordOf(d)
+		all = append(all, record)
+		if f.lets(record) {
+			shown = append(shown, record)
+		}
+	}
+	return all, shown, f
+}
+
+// listDeliveries answers GET /api/deliveries, see [DeliveryRecord].
+func (s *statusPage) listDeliveries(c *gin.Context) {
+	_, shown, _ := s.records(c)
+	c.PureJSON(http.StatusOK, gin.H{"deliveries": shown})
+}
+
+// show answers GET /.
+func (s *statusPage) show(c *gin.Context) {
+	all, shown, f := s.records(c)
+	p := page{
+		Style: template.CSS(styleText), Script: template.JS(scriptText), //nolint:gosec // our own
+		Now: time.Now().UTC(), Host: c.Request.Host, Guessed: s.Guessed, UI: s.admin.UIURL,
+		Filter: f, Deliveries: shown, Total: len(all),
+		Events: eventChoices(all, f), Outcomes: outcomeRows(all, f),
+	}
+	for _, integration := range s.Integrations {
+		p.Integrations = append(p.Integrations, integrationRow{
+			Integration: integration,
+			WebhookURL:  s.WebhookURL + "/webhooks/" + integration.Name,
+			RunsURL:     s.runsURL(integration.Namespace, ""),
+			Last:        s.Recent.lastOf(integration.Name),
+		})
+	}
+	for _, w := range s.Workflows {
+		row := workflowRow{Name: w.Name(), Events: w.Events()}
+		if namespaces := s.namespaces(); len(namespaces) == 1 {
+			row.RunsURL = s.runsURL(namespaces[0], w.Name())
+		}
+		p.Workflows = append(p.Workflows, row)
+	}
+	if err := s.ready.ask(c.Request.Context(), s.admin.Ready); err != nil {
+		p.Problem = err.Error()
+	}
+	if s.Journal != nil {
+		stats := s.Journal()
+		p.Journal = &stats
+		if stats.Parked > 0 && s.admin.Parking != nil {
+			var err error
+			if p.Parked, err = s.admin.Parking.Parked(0, parkedShown); err != nil {
+				p.ParkedFault = err.Error()
+			}
+		}
+	}
+	var text bytes.Buffer
+	if err := pageTemplate.Execute(&text, p); err != nil {
+		s.admin.fail(c, fmt.Errorf("fill the status page: %w", err))
+		return
+	}
+	c.Data(http.StatusOK, "text/html; charset=utf-8", text.Bytes())
+}
+
+// eventChoices returns the events to filter by: those that came, and that of the
+// filter.
+func eventChoices(all []DeliveryRecord, f filter) []string {
+	var events []string
+	if f.Event != "" {
+		events = append(events, f.Event)
+	}
+	for _, d := range all {
+		if d.Event != "" && !slices.Contains(events, d.Event) {
+			events = append(events, d.Event)
+		}
+	}
+	slices.Sort(events)
+	return events
+}
+
+func outcomeRows(all []DeliveryRecord, f filter) []outcomeRow {
+	rows := []outcomeRow{{Name: "", Checked: f.Outcome == ""}}
+	for _, name := range outcomes {
+		rows = append(rows, outcomeRow{Name: name, Checked: f.Outcome == name})
+	}
+	for i := range rows {
+		for _, d := range all {
+			if (filter{Event: f.Event, Outcome: rows[i].Name}).lets(d) {
+				rows[i].Count++
+			}
+		}
+	}
+	return rows
+}
+
+func (s *statusPage) namespaces() []string {
+	var all []string
+	for _, integration := range s.Integrations {
+		if !slices.Contains(all, integration.Namespace) {
+			all = append(all, integration.Namespace)
+		}
+	}
+	return all
+}
+
+// runsURL is the page of the runs in a namespace in the Temporal UI, of one
+// workflow or of all; "" if it is not known where the UI is.
+func (s *statusPage) runsURL(namespace, workflow string) string {
+	if s.admin.UIURL == "" {
+		return ""
+	}
+	address := s.admin.UIURL + "/namespaces/" + url.PathEscape(namespace) + "/workflows"
+	if workflow != "" {
+		address += "?query=" + url.QueryEscape("WorkflowType=\""+workflow+"\"")
+	}
+	return address
+}
+
+// cachedReady asks whether Temporal answers, but not again within readyFor.
+type cachedReady struct {
+	mu    sync.Mutex
+	asked time.Time
+	err   error
+}
+
+func (r *cachedReady) ask(ctx context.Context, ready func(context.Context) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.asked) < readyFor {
+		return r.err
+	}
+	// The answer is for others, too, so that who asked may leave.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
+	defer cancel()
+	r.err = ready(ctx)
+	if errors.Is(r.err, context.DeadlineExceeded) {
+		r.err = fmt.Errorf("no answer within %s: %w", readyTimeout, r.err)
+	}
+	r.asked = time.Now()
+	return r.err
+}
+
+// pageHeaders makes browsers use an answer for nothing that it is not meant for.
+// The origin stays in requests to this page itself: it proves that they are not
+// from another one.
+func pageHeaders(c *gin.Context) {
+	c.Header("Content-Security-Policy", pagePolicy)
+	c.Header("X-Content-Type-Options", "nosniff")
+	c.Header("Referrer-Policy", "same-origin")
+	c.Header("Cross-Origin-Resource-Policy", "same-origin")
+	c.Header("Cache-Control", "no-store")
+}
+
+// sizeText returns a number of bytes for people.
+func sizeText(n int64) string {
+	value, units := float64(n), []string{"B", "KiB", "MiB", "GiB"}
+	for value >= 1024 && len(units) > 1 {
+		value, units = value/1024, units[1:]
+	}
+	if units[0] == "B" || value >= 100 {
+		return fmt.Sprintf("%.0f %s", value, units[0])
+	}
+	return fmt.Sprintf("%.1f %s", value, units[0])
+}
+
+// tookText returns how long an answer took, for people.
+func tookText(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return "< 1 ms"
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", d.Seconds()*1000)
+	case d < time.Second:
+		return fmt.Sprintf("%.0f ms", d.Seconds()*1000)
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
+
+// ageText returns how long ago something was, for people.
+func ageText(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// breakable returns the parts of a name between which a line may break.
+func breakable(name string) []string { return strings.SplitAfter(name, ".") }

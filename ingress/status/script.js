@@ -1,0 +1,136 @@
+'use strict';
+// Keeps the page fresh: fetches it again and takes over what has changed, so
+// that focus, scrolling, selection and the filter stay as they are.
+(() => {
+  const pause = 3000; // ms between two fetches
+  const byId = (id) => document.getElementById(id);
+  let timer = 0, asking = null, stopped = false;
+
+  // Times in the reader's own time zone, those of today without the day.
+  function localise(root) {
+    const today = new Date().toDateString();
+    for (const time of root.querySelectorAll('time')) {
+      const at = new Date(time.dateTime);
+      const day = at.toDateString() === today ? '' : at.toLocaleDateString([], {day: 'numeric', month: 'short'}) + ' ';
+      time.title = time.textContent;
+      time.textContent = day + at.toLocaleTimeString([], {hour12: false});
+    }
+  }
+
+  // What only works with this script.
+  function reveal() {
+    byId('pause').hidden = false;
+    byId('apply').hidden = true;
+    for (const button of document.querySelectorAll('.copy')) button.hidden = false;
+  }
+
+  // Rows have ids, and those that stay keep their order.
+  function mergeRows(now, next) {
+    const old = new Map(Array.from(now.children, (row) => [row.id, row]));
+    let at = now.firstElementChild;
+    for (const row of Array.from(next.children)) {
+      const same = old.get(row.id);
+      if (same && same.isEqualNode(row)) {
+        while (at !== same) at = remove(at);
+        at = at.nextElementSibling;
+      } else {
+        now.insertBefore(row, at);
+      }
+    }
+    while (at) at = remove(at);
+  }
+
+  function remove(row) {
+    const next = row.nextElementSibling;
+    row.remove();
+    return next;
+  }
+
+  function merge(fresh) {
+    localise(fresh);
+    const parts = Array.from(fresh.querySelectorAll('[data-live]'));
+    if (parts.some((part) => !byId(part.id))) { // another version, or other integrations
+      location.reload();
+      return;
+    }
+    for (const next of parts) {
+      const now = byId(next.id);
+      if (now.isEqualNode(next)) continue;
+      if (next.dataset.live === 'rows') {
+        mergeRows(now, next);
+      } else if (next.dataset.live !== 'choices' || now !== document.activeElement) {
+        const value = now.value, focused = now.contains(document.activeElement) && document.activeElement.id;
+        now.replaceChildren(...next.childNodes);
+        now.className = next.className;
+        if (value !== undefined) now.value = value;
+        if (focused && byId(focused)) byId(focused).focus({preventScroll: true});
+      }
+    }
+  }
+
+  async function refresh() {
+    clearTimeout(timer);
+    if (asking) asking.abort();
+    const mine = asking = new AbortController();
+    const limit = setTimeout(() => mine.abort(), 10000);
+    try {
+      const answer = await fetch(location.pathname + location.search, {cache: 'no-store', signal: mine.signal});
+      if (!answer.ok) throw new Error(answer.status);
+      const text = await answer.text();
+      if (asking !== mine) return;
+      merge(new DOMParser().parseFromString(text, 'text/html'));
+      byId('trouble').textContent = '';
+    } catch {
+      if (asking !== mine) return;
+      byId('trouble').textContent = 'The ingress does not answer: what is shown is old.';
+    } finally {
+      clearTimeout(limit);
+    }
+    asking = null;
+    schedule();
+  }
+
+  function schedule() {
+    clearTimeout(timer);
+    if (!stopped && !document.hidden) timer = setTimeout(refresh, pause);
+  }
+
+  function applyFilter() {
+    const query = new URLSearchParams(new FormData(byId('filter')));
+    for (const [name, value] of Array.from(query)) if (!value) query.delete(name);
+    history.replaceState(null, '', location.pathname + (query.size ? '?' + query : ''));
+    refresh();
+  }
+
+  async function copy(button) {
+    const source = byId(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = 'Copied';
+      setTimeout(() => { button.textContent = 'Copy'; }, 2000);
+    } catch { // not over plain HTTP from afar: leave it to the reader
+      getSelection().selectAllChildren(source);
+    }
+  }
+
+  document.addEventListener('change', (event) => { if (event.target.closest('#filter')) applyFilter(); });
+  document.addEventListener('submit', (event) => {
+    if (event.target.id !== 'filter') return;
+    event.preventDefault();
+    applyFilter();
+  });
+  document.addEventListener('click', (event) => {
+    const button = event.target.closest('button');
+    if (button && button.dataset.copy) copy(button);
+    if (button && button.id === 'pause') {
+      stopped = !stopped;
+      button.setAttribute('aria-pressed', String(stopped));
+      if (stopped) clearTimeout(timer); else refresh();
+    }
+  });
+  document.addEventListener('visibilitychange', () => { if (document.hidden || stopped) clearTimeout(timer); else refresh(); });
+
+  localise(document);
+  reveal();
+  schedule();
+})();

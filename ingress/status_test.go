@@ -1,0 +1,414 @@
+package ingress_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"sentry-temporal/ingress"
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/triage"
+)
+
+// watched is an ingress and the admin handler with the status page on it.
+type watched struct {
+	*server
+	admin  string // address of the admin handler
+	recent *ingress.Recent
+	asked  int // how often Temporal was
+	down   error
+}
+
+func newWatched(t *testing.T, s *starts, change ...func(*ingress.AdminOptions)) *watched {
+	t.Helper()
+	integrations := []config.Integration{
+		{Name: "sentry", Secrets: []config.Secret{secret, oldSecret}, Namespace: "default", TaskQueue: "urgent"},
+		{Name: "mobile", Secrets: []config.Secret{"the-secret-of-mobile"}, Namespace: "default", TaskQueue: "sentry"},
+	}
+	w := &watched{recent: ingress.NewRecent(integrations)}
+	public := httptest.NewServer(ingress.New(ingress.Options{
+		Integrations: integrations,
+		MaxBodyBytes: maxBody,
+		Inbox:        s,
+		Log:          slog.New(slog.DiscardHandler),
+		Observers:    []func(context.Context, ingress.Delivery){w.recent.Observe},
+	}))
+	t.Cleanup(public.Close)
+	w.server = &server{Server: public, starts: s}
+	run := func(workflow.Context, sentry.Envelope) (string, error) { return "", nil }
+	options := ingress.AdminOptions{
+		Ready: func(context.Context) error {
+			w.asked++
+			return w.down
+		},
+		UIURL: "http://temporal.example:8233",
+		Log:   slog.New(slog.DiscardHandler),
+		Status: &ingress.Status{
+			Integrations: integrations,
+			Workflows:    []triage.Workflow{triage.New("page_on_call", run, triage.On("sentry.issue.*", "sentry.error.created"))},
+			Recent:       w.recent,
+			WebhookURL:   "https://hooks.example.com/in",
+		},
+	}
+	for _, f := range change {
+		f(&options)
+	}
+	admin := httptest.NewServer(ingress.Admin(options))
+	t.Cleanup(admin.Close)
+	w.admin = admin.URL
+	return w
+}
+
+// deliver sends one delivery and waits until it can be seen.
+func (w *watched) deliver(t *testing.T, r *http.Request) {
+	t.Helper()
+	before := len(w.records(t, ""))
+	do(t, r)
+	for len(w.records(t, "")) == before { // observers are told after the answer
+		if t.Context().Err() != nil {
+			t.Fatal("the delivery is not to be seen")
+		}
+	}
+}
+
+func (w *watched) records(t *testing.T, query string) []ingress.DeliveryRecord {
+	t.Helper()
+	status, text, _ := ask(t, http.MethodGet, w.admin+"/api/deliveries"+query, nil)
+	var list struct{ Deliveries []ingress.DeliveryRecord }
+	if err := json.Unmarshal(text, &list); err != nil || status != http.StatusOK {
+		t.Fatalf("answered %d %s: %v", status, text, err)
+	}
+	return list.Deliveries
+}
+
+func (w *watched) page(t *testing.T, query string) string {
+	t.Helper()
+	status, text, _ := ask(t, http.MethodGet, w.admin+"/"+query, nil)
+	if status != http.StatusOK {
+		t.Fatalf("answered %d %s", status, text)
+	}
+	return string(text)
+}
+
+// rows are the rows of the deliveries on a page.
+func rows(page string) []string {
+	_, table, _ := strings.Cut(page, `<tbody id="deliveries"`)
+	table, _, _ = strings.Cut(table, "</tbody>")
+	return regexp.MustCompile(`(?s)<tr id=.*?</tr>`).FindAllString(table, -1)
+}
+
+// mainOf leaves style and script out.
+func mainOf(page string) string {
+	if _, inside, ok := strings.Cut(page, "<main>"); ok {
+		page, _, _ = strings.Cut(inside, "</main>")
+	}
+	return page
+}
+
+func has(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q is not in\n%s", part, mainOf(text))
+		}
+	}
+}
+
+func runWith(status starter.Status) func(context.Context, sentry.Envelope) ([]starter.Run, error) {
+	return func(_ context.Context, env sentry.Envelope) ([]starter.Run, error) {
+		run := starter.Run{Workflow: "page_on_call", WorkflowID: "page_on_call:sentry:" + env.IdempotencyKey, Status: status}
+		run.URL = "http://temporal.example:8233/namespaces/default/workflows/" + url.PathEscape(run.WorkflowID)
+		return []starter.Run{run}, nil
+	}
+}
+
+func TestThePageShowsWhatBecameOfEachDelivery(t *testing.T) {
+	nothing := func(context.Context, sentry.Envelope) ([]starter.Run, error) { return nil, nil }
+	broken := func(context.Context, sentry.Envelope) ([]starter.Run, error) { return nil, errors.New("disk full") }
+	link := `href="http://temporal.example:8233/namespaces/default/workflows/page_on_call:sentry:` + requestID + `"`
+	for name, test := range map[string]struct {
+		start  func(context.Context, sentry.Envelope) ([]starter.Run, error)
+		change []func(*http.Request)
+		shows  []string
+	}{
+		"started":  {runWith(starter.Started), nil, []string{"started", "sentry.<wbr>issue.<wbr>created", "4711", requestID, link, "page_on_call"}},
+		"existing": {runWith(starter.Existing), nil, []string{"existing", link}},
+		"accepted": {runWith(starter.Accepted), nil, []string{"accepted", link}},
+		"ignored":  {nothing, nil, []string{"ignored", "sentry.<wbr>issue.<wbr>created"}},
+		"refused":  {nothing, []func(*http.Request){header(sentry.HeaderSignature, "")}, []string{"refused", "401", "Sentry-Hook-Signature is missing"}},
+		"failed":   {broken, nil, []string{"failed", "500", "could not be kept", "see their state"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWatched(t, &starts{start: test.start})
+			w.deliver(t, w.signed(t, "sentry", issueBody, test.change...))
+			shown := rows(w.page(t, ""))
+			if len(shown) != 1 {
+				t.Fatalf("%d rows", len(shown))
+			}
+			has(t, shown[0], test.shows...)
+			record := w.records(t, "")[0]
+			if record.Outcome != name || record.RequestID != requestID || record.Integration != "sentry" || record.Number != 1 ||
+				time.Since(record.Time) > time.Minute || record.DurationMS <= 0 || record.Runs == nil {
+				t.Errorf("the record is %+v", record)
+			}
+		})
+	}
+}
+
+func TestARefusalIsExplainedInWords(t *testing.T) {
+	for name, test := range map[string]struct {
+		body   string
+		change func(*http.Request)
+		hint   string
+	}{
+		"another secret":     {issueBody, header(sentry.HeaderSignature, sentry.Sign("another", []byte(issueBody))), "integration's Client Secret"},
+		"the legacy plugin":  {issueBody, header(sentry.HeaderSignature, ""), "legacy WebHooks plugin"},
+		"with a prefix":      {issueBody, header(sentry.HeaderSignature, "sha256="+sentry.Sign(secret, []byte(issueBody))), "64 hex digits"},
+		"of another name":    {issueBody, path("/webhooks/desktop"), "INTEGRATIONS"},
+		"too large":          {strings.Repeat(" ", maxBody+1), header("X", "y"), "MAX_BODY_BYTES"},
+		"not JSON":           {"hello", header("X", "y"), "who else has the secret"},
+		"no action":          {"{}", header("X", "y"), "who else has the secret"},
+		"an odd action":      {`{"action":"a b"}`, header("X", "y"), "who else has the secret"},
+		"no resource":        {`{"action":"a"}`, header(sentry.HeaderResource, ""), "drop the header"},
+		"a changed resource": {issueBody, header(sentry.HeaderResource, "comment"), "change the header"},
+		"of a UI component": {issueBody, func(r *http.Request) {
+			r.Header.Set("Sentry-App-Signature", r.Header.Get(sentry.HeaderSignature))
+			r.Header.Del(sentry.HeaderSignature)
+		}, "Sentry-App-Signature only"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWatched(t, &starts{})
+			w.deliver(t, w.signed(t, "sentry", test.body, test.change))
+			if record := w.records(t, "")[0]; !strings.Contains(record.Hint, test.hint) || record.Reason == "" || record.Outcome != ingress.Refused {
+				t.Errorf("the record is %+v", record)
+			}
+		})
+	}
+}
+
+func TestDeliveriesAreFilteredByEventAndOutcome(t *testing.T) {
+	w := newWatched(t, &starts{})
+	comment := `{"action":"created","data":{"comment_id":1,"comment":"x","issue_id":2}}`
+	w.deliver(t, w.signed(t, "sentry", issueBody))
+	w.deliver(t, w.signed(t, "sentry", comment, header(sentry.HeaderResource, "comment")))
+	w.deliver(t, w.signed(t, "sentry", issueBody, header(sentry.HeaderSignature, "")))
+	for query, want := range map[string]int{
+		"": 3, "?event=&outcome=": 3, "?event=sentry.issue.created": 1, "?outcome=started": 2, "?outcome=refused": 1,
+		"?event=sentry.issue.created&outcome=refused": 0, "?event=nothing": 0, "?outcome=nothing": 0,
+	} {
+		if got := len(rows(w.page(t, query))); got != want {
+			t.Errorf("%s shows %d rows, want %d", query, got, want)
+		}
+		if got := len(w.records(t, query)); got != want {
+			t.Errorf("%s gives %d records, want %d", query, got, want)
+		}
+	}
+	page := w.page(t, "?event=sentry.comment.created&outcome=refused")
+	has(t, page, `<option selected>sentry.comment.created</option>`, `value="refused" checked`, "None of the last 3 deliveries")
+}
+
+func TestOnlyTheLast200DeliveriesAreKept(t *testing.T) {
+	w := newWatched(t, &starts{})
+	for i := range 450 {
+		w.recent.Observe(t.Context(), ingress.Delivery{Time: time.Now(), RequestID: fmt.Sprint(i), Integration: "sentry", Outcome: "started"})
+	}
+	records := w.records(t, "")
+	if len(records) != 200 || records[0].RequestID != "449" || records[199].RequestID != "250" || records[0].Number != 450 {
+		t.Errorf("%d are kept, from %+v to %+v", len(records), records[0], records[len(records)-1])
+	}
+}
+
+func TestWhatIsKeptOfDeliveriesIsBounded(t *testing.T) {
+	recent := ingress.NewRecent([]config.Integration{{Name: "sentry"}})
+	used := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := used()
+	for i := range 20_000 {
+		d := ingress.Delivery{Integration: fmt.Sprint("unknown-", i), Outcome: ingress.Refused}
+		if i%50 == 0 { // texts that are part of a large body
+			body := strings.Repeat("x", 1<<20)
+			d.Subject = sentry.Subject{IssueID: body[:5], ShortID: body, Project: body, Level: body, Title: body, Culprit: body, URL: body[:9], FirstSeen: body}
+			d.RequestID, d.Event, d.Reason = body[:7], body, body
+		}
+		recent.Observe(t.Context(), d)
+	}
+	if grown := int64(used()) - int64(before); grown > 2<<20 {
+		t.Errorf("%d bytes are kept", grown)
+	}
+	runtime.KeepAlive(recent)
+}
+
+func TestAnObserverTakesNoTime(t *testing.T) {
+	recent := ingress.NewRecent([]config.Integration{{Name: "sentry"}})
+	d := ingress.Delivery{RequestID: requestID, Integration: "sentry", Event: "sentry.issue.created", Subject: sentry.Subject{IssueID: "1", Title: "t"}}
+	if allocated := testing.AllocsPerRun(1000, func() { recent.Observe(t.Context(), d) }); allocated > 12 {
+		t.Errorf("%v allocations", allocated)
+	}
+}
+
+func TestThePageShowsTheConfiguration(t *testing.T) {
+	w := newWatched(t, &starts{})
+	page := w.page(t, "")
+	has(t, page,
+		"https://hooks.example.com/in/webhooks/sentry", "https://hooks.example.com/in/webhooks/mobile", "urgent", "2 valid", "1 valid",
+		`href="http://temporal.example:8233/namespaces/default/workflows"`, "page_on_call", "sentry.<wbr>issue.<wbr>*", "Answers", "none since the start",
+		"No delivery has come since the start", "Off")
+	if strings.Contains(page, "PUBLIC_URL") {
+		t.Error("the page asks for PUBLIC_URL, which is set")
+	}
+	w.deliver(t, w.signed(t, "mobile", issueBody, header(sentry.HeaderSignature, sentry.Sign("the-secret-of-mobile", []byte(issueBody)))))
+	w.deliver(t, w.signed(t, "sentry", issueBody, header(sentry.HeaderSignature, "")))
+	last := func(integration string) string {
+		_, cell, _ := strings.Cut(w.page(t, ""), `<dd id="last-`+integration+`"`)
+		cell, _, _ = strings.Cut(cell, "</dd>")
+		return cell
+	}
+	if !strings.Contains(last("mobile"), "<time ") || strings.Contains(last("sentry"), "<time ") {
+		t.Errorf("last deliveries: mobile %s, sentry (refused) %s", last("mobile"), last("sentry"))
+	}
+}
+
+func TestAGuessedWebhookURLIsCalledThat(t *testing.T) {
+	w := newWatched(t, &starts{}, func(o *ingress.AdminOptions) { o.Status.Guessed = true })
+	has(t, w.page(t, ""), "PUBLIC_URL")
+}
+
+func TestThePageShowsTheStateOfTemporalWithoutAskingEachTime(t *testing.T) {
+	w := newWatched(t, &starts{})
+	w.down = errors.New("connection refused")
+	for range 5 {
+		has(t, w.page(t, ""), "Does not answer", "connection refused")
+	}
+	if w.asked != 1 {
+		t.Errorf("Temporal was asked %d times", w.asked)
+	}
+}
+
+func TestThePageShowsTheJournalAndPutsParkedDeliveriesBack(t *testing.T) {
+	_, kept := adminServer(t, 3)
+	w := newWatched(t, &starts{}, func(o *ingress.AdminOptions) { o.Parking, o.Status.Journal = kept, kept.Stats })
+	has(t, w.page(t, ""), "<strong>3</strong>", "0 pending", "Temporal does not take it", "Put all back")
+	id := listParked(t, w.admin).Parked[0].ID
+	browser := header("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+	status, text, _ := ask(t, http.MethodPost, parkedURL(w.admin, id)+"/retry", nil, browser, header("Sec-Fetch-Site", "same-origin"))
+	if status != http.StatusOK { // where the redirect leads
+		t.Fatalf("answered %d %s", status, text)
+	}
+	has(t, string(text), "<!doctype html>", "<strong>2</strong>", "1 pending", "the oldest for")
+	ask(t, http.MethodPost, w.admin+"/parked/retry", nil, browser)
+	has(t, w.page(t, ""), "<strong>None</strong>", "3 pending")
+}
+
+func TestWhatSendersSayIsNoMarkup(t *testing.T) {
+	w := newWatched(t, &starts{})
+	evil := `</style></script></title><script>alert(1)</script><img src=x onerror=alert(1)>"'` + "`{{.}}"
+	w.recent.Observe(t.Context(), ingress.Delivery{
+		Time: time.Now(), RequestID: evil, Integration: evil, Event: evil, Reason: evil, Hint: evil, Outcome: "refused", Status: 400,
+		Subject: sentry.Subject{IssueID: evil, ShortID: evil, Title: evil, URL: "javascript:alert(1)"},
+		Runs:    []starter.Run{{Workflow: evil, WorkflowID: evil, URL: "javascript:alert(1)//" + evil}},
+	})
+	for _, query := range []string{"", "?event=" + url.QueryEscape(evil) + "&outcome=" + url.QueryEscape(evil)} {
+		page := w.page(t, query)
+		for _, bad := range []string{"<script>alert", "<img", "javascript:", `"'` + "`"} {
+			if strings.Contains(page, bad) {
+				t.Errorf("%s: %q is on the page", query, bad)
+			}
+		}
+		if scripts := strings.Count(page, "<script"); scripts != 1 {
+			t.Errorf("%d scripts", scripts)
+		}
+	}
+}
+
+func TestThePageMayLoadAndRunNothingElse(t *testing.T) {
+	w := newWatched(t, &starts{})
+	status, text, header := ask(t, http.MethodGet, w.admin+"/", nil)
+	if status != http.StatusOK || header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Fatalf("answered %d %s", status, header.Get("Content-Type"))
+	}
+	policy := header.Get("Content-Security-Policy")
+	for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'", "connect-src 'self'"} {
+		if !slices.Contains(strings.Split(policy, "; "), part) {
+			t.Errorf("%s is not in %s", part, policy)
+		}
+	}
+	for _, element := range []string{"style", "script"} {
+		_, inside, _ := strings.Cut(string(text), "<"+element+">")
+		inside, _, _ = strings.Cut(inside, "</"+element+">")
+		sum := sha256.Sum256([]byte(inside))
+		if want := element + "-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(policy, want+";") || inside == "" {
+			t.Errorf("%s is not in %s", want, policy)
+		}
+	}
+	if strings.Contains(policy, "unsafe") || regexp.MustCompile(`\s(on\w+|style)=`).Match(text) {
+		t.Error("something inline is on the page, or allowed")
+	}
+	for _, path := range []string{"/", "/api/deliveries"} {
+		_, _, header := ask(t, http.MethodGet, w.admin+path, nil)
+		for name, want := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin",
+		} {
+			if got := header.Get(name); got != want {
+				t.Errorf("%s: %s is %q", path, name, got)
+			}
+		}
+	}
+}
+
+func TestThePageAnswersOnlyToItsOwnNames(t *testing.T) {
+	w := newWatched(t, &starts{})
+	for _, path := range []string{"/", "/api/deliveries"} {
+		status, text, _ := ask(t, http.MethodGet, w.admin+path, nil, func(r *http.Request) { r.Host = "rebound.evil.example" })
+		if status != http.StatusForbidden {
+			t.Errorf("%s answered %d %s", path, status, text)
+		}
+		if status, _, _ := ask(t, http.MethodPost, w.admin+path, nil, header("Origin", "https://evil.example")); status != http.StatusMethodNotAllowed {
+			t.Errorf("POST %s answered %d", path, status)
+		}
+	}
+}
+
+func TestNoSecretSignatureOrBodyIsOnThePage(t *testing.T) {
+	w := newWatched(t, &starts{})
+	body := strings.Replace(issueBody, "4711", `4711","culprit":"in-the-body-only","x":"y`, 1)
+	wrong := sentry.Sign("another", []byte(body))
+	w.deliver(t, w.signed(t, "sentry", body))
+	w.deliver(t, w.signed(t, "sentry", body, header(sentry.HeaderSignature, wrong)))
+	for _, path := range []string{"/", "/api/deliveries"} {
+		_, text, _ := ask(t, http.MethodGet, w.admin+path, nil)
+		for _, hidden := range []string{secret, oldSecret, "the-secret-of-mobile", sentry.Sign(secret, []byte(body)), wrong, "in-the-body-only", "installation"} {
+			if strings.Contains(string(text), hidden) {
+				t.Errorf("%s has %q", path, hidden)
+			}
+		}
+	}
+}
+
+func TestTheAdminHandlerHasNoPageUnlessItIsGivenOne(t *testing.T) {
+	url, _ := adminServer(t, 0)
+	if status, _, _ := ask(t, http.MethodGet, url+"/", io.NopCloser(strings.NewReader(""))); status != http.StatusNotFound {
+		t.Errorf("answered %d", status)
+	}
+}
