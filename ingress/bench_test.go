@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -74,9 +75,7 @@ func BenchmarkExchange(b *testing.B) {
 			w.WriteHeader(http.StatusAccepted)
 		}),
 	}
-	for name, handler := range observed(b) {
-		handlers[name] = handler
-	}
+	maps.Copy(handlers, observed(b))
 	for _, name := range []string{"bare", "ingress", "measured", "traced"} {
 		b.Run(name, func(b *testing.B) {
 			s := &server{Server: httptest.NewServer(handlers[name])}

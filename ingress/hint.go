@@ -26,7 +26,7 @@ var hints = []struct {
 	err  error
 	hint string
 }{
-	{sentry.ErrSignatureMismatch, "Is this the integration's Client Secret? Then something on the way changes the body."},
+	{sentry.ErrSignatureMismatch, "Is it the integration's Client Secret? If so, something on the way changes the body."},
 	{sentry.ErrSignatureMissing, "Not signed, as by the legacy WebHooks plugin: create an internal integration in Sentry instead."},
 	{sentry.ErrSignatureMalformed, "Sentry's signature is 64 hex digits and nothing else: does something on the way sign anew?"},
 	{sentry.ErrNoSecret, "No Client Secret is configured for this integration."},

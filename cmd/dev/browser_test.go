@@ -136,7 +136,7 @@ type tab struct {
 // openBrowser starts Chromium and returns its first tab.
 func openBrowser(t *testing.T) *tab {
 	t.Helper()
-	binary, err := exec.LookPath("chromium")
+	binary, err := findBrowser()
 	if err != nil {
 		t.Fatalf("%v: install the Debian package chromium", err)
 	}
@@ -171,6 +171,19 @@ func openBrowser(t *testing.T) *tab {
 		closeTab()
 	})
 	return b
+}
+
+// findBrowser returns the path of Chromium, or of what is made of it.
+func findBrowser() (string, error) {
+	var missing error
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"} {
+		path, err := exec.LookPath(name)
+		if err == nil {
+			return path, nil
+		}
+		missing = errors.Join(missing, err)
+	}
+	return "", missing
 }
 
 // stepTimeout bounds one step in the browser.
@@ -345,8 +358,10 @@ func TestStatusPageInABrowser(t *testing.T) {
 		if answer.Status != starter.Accepted || answer.Runs[0].RunID != "" {
 			t.Fatalf("answered %+v", answer)
 		}
+		accepted.Wait = 10
+		send(t, accepted) // is answered when the run is there
 		b := in(t)
-		b.do(chromedp.Click(chromedp.CSS(`#deliveries a[title=` + quoted(answer.Runs[0].WorkflowID) + `]`)))
+		b.do(chromedp.Click(chromedp.CSS(`#deliveries tr:has(.accepted) a[title=` + quoted(answer.Runs[0].WorkflowID) + `]`)))
 		b.await(has(answer.Runs[0].WorkflowID))
 		b.await(has("WorkflowExecutionCompleted") + " || " + has("Workflow Execution Completed"))
 	})

@@ -2,13 +2,12 @@ package main
 
 import (
 	"flag"
+	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/chromedp"
-
-	"sentry-temporal/internal/starter"
 )
 
 var takeScreenshots = flag.Bool("screenshots", false, "take the pictures in docs/ anew")
@@ -18,14 +17,18 @@ func TestScreenshots(t *testing.T) {
 		t.Skip("`make screenshots` takes them")
 	}
 	at := startStack(t)
-	for _, name := range []string{"issue.created", "comment.created", "error.created", "issue.created", "seer.root_cause_completed", "comment.created", "issue.resolved", "metric_alert.critical"} {
+	names := []string{"comment.created", "issue.created", "metric_alert.critical", "comment.created", "issue.created", "seer.root_cause_completed"}
+	for _, name := range names {
 		send(t, sampleOf(t, at, name))
 	}
-	var run starter.Run
-	for range 2 {
-		run = sendOneOfEach(t, at)
+	for _, name := range names {
+		delivery := sampleOf(t, at, name)
+		delivery.Wait = 0 // as Sentry sends it
+		send(t, delivery)
 	}
-	runs := at.ui + "/namespaces/default/workflows"
+	run := sendOneOfEach(t, at)
+	send(t, sampleOf(t, at, "comment.created"))
+	runs := at.ui + "/namespaces/default/workflows?query=" + url.QueryEscape(`SentryIntegration="sentry" AND SentryLevel="error"`)
 	b := openBrowser(t)
 	for _, scheme := range []string{"light", "dark"} {
 		b.scheme(scheme)

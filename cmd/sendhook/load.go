@@ -19,7 +19,7 @@ import (
 // report is what -report writes. Times are in milliseconds.
 type report struct {
 	Seconds     float64            `json:"seconds"`
-	Connections int                `json:"connections"`
+	Connections uint16             `json:"connections"`
 	Sent        uint64             `json:"sent"`
 	Rate        float64            `json:"sent_per_second"`
 	Taken       float64            `json:"taken_per_second"`
@@ -33,7 +33,7 @@ type report struct {
 func sendLoad(ctx context.Context, l load.Load, next vegeta.Targeter, file string, stdout, stderr io.Writer) error {
 	var metrics vegeta.Metrics
 	bar := newBar(stderr, l.Duration)
-	taken := 0
+	taken := uint64(0)
 	l.Run(ctx, next, func(r *vegeta.Result) {
 		metrics.Add(r)
 		if r.Code >= 200 && r.Code < 300 {
@@ -58,7 +58,7 @@ func sendLoad(ctx context.Context, l load.Load, next vegeta.Targeter, file strin
 	if file != "-" {
 		r.print(stdout)
 	}
-	if missed := int(r.Sent) - taken; missed > 0 {
+	if missed := r.Sent - taken; missed > 0 {
 		return fmt.Errorf("%d of %d not taken", missed, r.Sent)
 	}
 	return nil
@@ -114,7 +114,7 @@ func newBar(w io.Writer, duration time.Duration) *bar {
 	return b
 }
 
-func (b *bar) show(sent uint64, taken int) {
+func (b *bar) show(sent uint64, taken uint64) {
 	const width = 30
 	if b.w == nil || time.Since(b.shown) < 100*time.Millisecond {
 		return

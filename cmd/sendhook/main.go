@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"strings"
@@ -85,7 +86,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if *duration > 0 {
 		switch {
-		case *rate < 0 || *conns < 1 || *retried < 0 || *retried > 1:
+		case *rate < 0 || *conns < 1 || *conns > math.MaxUint16 || *retried < 0 || *retried > 1:
 			return errors.New("-rate, -connections or -retried is out of range")
 		case *bodyFile != "" || *count != 1 || *requestID != "":
 			return errors.New("-body, -n and -request-id are not for load")
@@ -98,7 +99,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return sendLoad(ctx, load.Load{Rate: *rate, Duration: *duration, Connections: *conns}, next, *report, stdout, stderr)
+		return sendLoad(ctx, load.Load{Rate: *rate, Duration: *duration, Connections: uint16(*conns)}, next, *report, stdout, stderr)
 	}
 	refused := 0
 	for _, name := range names {

@@ -17,7 +17,7 @@ import (
 const (
 	requestID = "9f3c1a5be0d24c7786b1f4d5a2c0e913"
 	smallBody = `{"action":"created"}`
-	// The output of: printf '{"action":"created"}' | sha256sum
+	// As sha256sum prints it of smallBody.
 	bodyDigest = "e1669e400bd83551ceca0afe503c93a4d07256314460cd927651f9797e829eda"
 )
 

@@ -95,36 +95,38 @@ var underscores = regexp.MustCompile(`(^|[^\pL\pN_])_+|_+([^\pL\pN_]|$)`)
 
 // detailsOf is what Temporal's UI shows of a run as Markdown.
 func detailsOf(env sentry.Envelope, s sentry.Subject) string {
-	const most = 400 // bytes of each field
 	var b strings.Builder
 	line := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(&b, "- %s: %s\n", name, value)
 		}
 	}
-	title := markdown(cmp.Or(s.ShortID, s.IssueID, env.EventType), most)
+	title := markdown(cmp.Or(s.ShortID, s.IssueID, env.EventType))
 	if link := webAddress(s.URL); link != "" {
 		title = "[" + title + "](" + link + ")"
 	}
 	fmt.Fprintf(&b, "**%s**\n\n", title)
-	line("Title", markdown(s.Title, most))
-	line("Project", markdown(s.Project, most))
-	line("Level", markdown(s.Level, most))
-	line("Culprit", markdown(s.Culprit, most))
-	line("First seen", markdown(s.FirstSeen, most))
-	line("Issue", markdown(s.IssueID, most))
-	line("Event", markdown(env.EventType, most))
-	line("Integration", markdown(env.IntegrationID, most))
-	line("Idempotency key", markdown(env.IdempotencyKey, most))
-	line("Sent", markdown(time.Unix(env.Timestamp, 0).UTC().Format(time.RFC3339), most))
+	line("Title", markdown(s.Title))
+	line("Project", markdown(s.Project))
+	line("Level", markdown(s.Level))
+	line("Culprit", markdown(s.Culprit))
+	line("First seen", markdown(s.FirstSeen))
+	line("Issue", markdown(s.IssueID))
+	line("Event", markdown(env.EventType))
+	line("Integration", markdown(env.IntegrationID))
+	line("Idempotency key", markdown(env.IdempotencyKey))
+	line("Sent", markdown(time.Unix(env.Timestamp, 0).UTC().Format(time.RFC3339)))
 	line("Body", fmt.Sprintf("%d bytes", len(env.Body)))
 	return b.String()
 }
 
+// maxDetail bounds a field in a run's details, in bytes.
+const maxDetail = 400
+
 // markdown returns text as one line that Markdown shows as it is, cut so that
-// the result has at most limit bytes: every character that could begin markup,
+// the result has at most maxDetail bytes: every character that could begin markup,
 // a link or an address is escaped.
-func markdown(text string, limit int) string {
+func markdown(text string) string {
 	var b strings.Builder
 	end := 0 // of what leaves room for the ellipsis
 	for _, r := range oneLine(text) {
@@ -132,17 +134,14 @@ func markdown(text string, limit int) string {
 		if isPunctuation(r) {
 			size++
 		}
-		if b.Len()+size > limit {
-			if end+len(ellipsis) > limit {
-				return ""
-			}
+		if b.Len()+size > maxDetail {
 			return b.String()[:end] + ellipsis
 		}
 		if isPunctuation(r) {
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)
-		if b.Len()+len(ellipsis) <= limit {
+		if b.Len()+len(ellipsis) <= maxDetail {
 			end = b.Len()
 		}
 	}

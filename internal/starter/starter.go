@@ -143,11 +143,11 @@ func (s *Starter) start(ctx context.Context, run *Run, env sentry.Envelope, subj
 			attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(name).ValueSet(value))
 		}
 	}
-	err = s.execute(ctx, environment, run, env, subject, attributes)
+	err = execute(ctx, environment, run, env, subject, attributes)
 	if Permanent(err) && len(attributes) > 0 {
 		// Perhaps an attribute is gone by now: that must not fail a start.
 		registered.forget()
-		err = s.execute(ctx, environment, run, env, subject, nil)
+		err = execute(ctx, environment, run, env, subject, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("start %s: %w", run.WorkflowID, err)
@@ -158,7 +158,7 @@ func (s *Starter) start(ctx context.Context, run *Run, env sentry.Envelope, subj
 
 // execute uses the only combination of options with which the SDK tells a new
 // run from one that was there, open or closed.
-func (s *Starter) execute(ctx context.Context, environment Environment, run *Run, env sentry.Envelope, subject sentry.Subject, attributes []temporal.SearchAttributeUpdate) error {
+func execute(ctx context.Context, environment Environment, run *Run, env sentry.Envelope, subject sentry.Subject, attributes []temporal.SearchAttributeUpdate) error {
 	started, err := environment.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                                       run.WorkflowID,
 		TaskQueue:                                environment.TaskQueue,

@@ -21,7 +21,7 @@ import (
 type Load struct {
 	Rate        int           // deliveries a second; 0: as many as the connections carry
 	Duration    time.Duration // 0: until ctx is done
-	Connections int           // at most, at least 1
+	Connections uint16        // at most, at least 1
 }
 
 // Run sends what next returns and calls each for every result, one at a time.
@@ -31,8 +31,8 @@ func (l Load) Run(ctx context.Context, next vegeta.Targeter, each func(*vegeta.R
 		vegeta.Timeout(15 * time.Second),
 		vegeta.Redirects(vegeta.NoFollow),
 		vegeta.HTTP2(false),
-		vegeta.Connections(l.Connections),
-		vegeta.MaxConnections(l.Connections),
+		vegeta.Connections(int(l.Connections)),
+		vegeta.MaxConnections(int(l.Connections)),
 		vegeta.Workers(uint64(l.Connections)),
 	}
 	if l.Rate == 0 {
