@@ -385,7 +385,7 @@ func TestParkedDeliveriesCanBePutBack(t *testing.T) {
 		f.fail = always(errRefused)
 		appendAll(t, j, keys(5)...)
 		runForwarder(t, j, f.start, ForwarderOptions{Permanent: isRefused})
-		synctest.Wait()
+		pass(time.Second) // the journal may linger
 		equal(t, j.Stats().Parked, 5)
 
 		first, err := j.Parked(0, 2)
@@ -396,7 +396,7 @@ func TestParkedDeliveriesCanBePutBack(t *testing.T) {
 		equal(t, rest[0].ID > first[1].ID, true)
 
 		must(t, j.Unpark(t.Context(), first[0].ID)) // too early
-		synctest.Wait()
+		pass(time.Second)                           // the journal may linger
 		equal(t, j.Stats().Parked, 5)
 		fails(t, j.Unpark(t.Context(), first[0].ID), ErrNotParked)
 
@@ -408,7 +408,7 @@ func TestParkedDeliveriesCanBePutBack(t *testing.T) {
 		n, err := j.UnparkAll(t.Context())
 		must(t, err)
 		equal(t, n, 4)
-		synctest.Wait()
+		pass(time.Second) // the journal may linger
 		equal(t, len(f.runs()), 4)
 		stats := j.Stats()
 		equal(t, stats.Parked, 0)

@@ -88,6 +88,7 @@ type Journal struct {
 	queue     []*change          // what to commit next
 	forwarded []uint64           // what to delete with it
 	flush     bool               // deletions are due even without a queue
+	expected  int                // how many senders there were around the last commit
 	closed    bool
 	work      sync.Cond // queue, flush or closed have changed
 	counters  counters

@@ -369,3 +369,35 @@ func TestWorksOnAfterItsFileHadToBeOpenedAgain(t *testing.T) {
 	_, err := Open(dir, Options{})
 	fails(t, err, ErrLocked)
 }
+
+func TestManySendersShareACommit(t *testing.T) {
+	var commits, added atomic.Int64
+	j := openJournal(t, t.TempDir(), Options{OnCommit: func(_ time.Duration, n, _ int) {
+		commits.Add(1)
+		added.Add(int64(n))
+	}})
+	const senders, each = 16, 40
+	var group sync.WaitGroup
+	for s := range senders {
+		group.Go(func() {
+			for i := range each {
+				if err := j.Append(context.Background(), deliveryOf(fmt.Sprintf("%d-%d", s, i))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if per := float64(added.Load()) / float64(commits.Load()); per < senders/2 {
+		t.Errorf("%.1f deliveries a commit with %d senders", per, senders)
+	}
+}
+
+func TestASenderThatIsAloneWaitsForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), Options{})
+		began := time.Now()
+		appendAll(t, j, keys(20)...) // one after the other
+		equal(t, time.Since(began), 0)
+	})
+}

@@ -114,6 +114,7 @@ func (j *Journal) gather() (changes []*change, deletions []uint64, ok bool) {
 		j.flush = false
 		j.work.Wait()
 	}
+	j.linger()
 	n, size := 0, int64(0)
 	for n < len(j.queue) && n < maxBatch && (n == 0 || size+j.queue[n].size <= maxBatchBytes) {
 		size += j.queue[n].size
@@ -125,10 +126,35 @@ func (j *Journal) gather() (changes []*change, deletions []uint64, ok bool) {
 	return changes, deletions, len(changes)+len(deletions) > 0
 }
 
+// lingerTime is about what a commit takes at the least.
+const lingerTime = time.Millisecond
+
+// linger waits a moment for as many senders as there were around the last commit:
+// those that it answered and those that came meanwhile. The next commit would
+// otherwise begin with the first of them to come again, and all the others would
+// have to wait for it. A sender that is alone waits for nobody.
+func (j *Journal) linger() {
+	if j.expected <= 1 || len(j.queue) == 0 || len(j.queue) >= min(j.expected, maxBatch) {
+		return
+	}
+	over := false
+	timer := time.AfterFunc(lingerTime, func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		over = true
+		j.work.Signal()
+	})
+	defer timer.Stop()
+	for len(j.queue) < min(j.expected, maxBatch) && !over && !j.closed {
+		j.work.Wait()
+	}
+}
+
 // settle tells what became of a batch.
 func (j *Journal) settle(changes []*change, deletions []uint64, kept bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.expected = len(changes) + len(j.queue)
 	for _, c := range changes {
 		written := kept && c.err == nil
 		if c.err == nil {
