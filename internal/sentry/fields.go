@@ -70,20 +70,34 @@ func (f Fields) Texts(path string, limit int) []string {
 	return texts
 }
 
-// pick returns the values of keys, which are no paths, in one pass: for those who
+// pick reads the values of keys, which are no paths, in one pass: for those who
 // read many fields of every delivery.
-func (f Fields) pick(keys ...string) map[string]gjson.Result {
-	picked := make(map[string]gjson.Result, len(keys))
+func (f Fields) pick(keys ...string) picked {
+	p := picked{keys, make([]gjson.Result, len(keys))}
 	if f.object.IsObject() {
+		left := len(keys)
 		f.object.ForEach(func(key, value gjson.Result) bool {
-			if _, seen := picked[key.Str]; !seen && slices.Contains(keys, key.Str) {
-				picked[key.Str] = value
+			if i := slices.Index(keys, key.Str); i >= 0 && !p.values[i].Exists() {
+				p.values[i] = value
+				left--
 			}
-			return len(picked) < len(keys)
+			return left > 0
 		})
 	}
-	return picked
+	return p
 }
+
+// picked are values by key.
+type picked struct {
+	keys   []string
+	values []gjson.Result
+}
+
+func (p picked) get(key string) gjson.Result { return p.values[slices.Index(p.keys, key)] }
+
+func (p picked) text(key string) string { return textOf(p.get(key)) }
+
+func (p picked) id(key string) string { return idOf(p.get(key)) }
 
 func textOf(value gjson.Result) string {
 	if value.Type != gjson.String {

@@ -26,28 +26,30 @@ type Subject struct {
 // it makes of something else is of no use, but harmless.
 func SubjectOf(body Body) Subject {
 	top := Fields{gjson.Parse(string(body))}.pick("data", "issue")
-	data := Fields{top["data"]}.pick("issue", "error", "event", "issue_id", "group_id",
+	data := Fields{top.get("data")}.pick("issue", "error", "event", "issue_id", "group_id",
 		"project_slug", "projectSlug", "description_title", "metric_alert", "web_url")
-	if data["issue"].IsObject() {
-		top["issue"] = data["issue"]
-	}
-	issue := Fields{top["issue"]}.pick("id", "shortId", "short_id", "title", "culprit", "level", "project", "firstSeen", "web_url", "permalink")
-	if data["error"].IsObject() {
-		data["event"] = data["error"]
-	}
-	event := Fields{data["event"]}.pick("issue_id", "title", "culprit", "level", "url", "web_url")
-	alert := Fields{data["metric_alert"]}
+	issue := Fields{firstObject(data.get("issue"), top.get("issue"))}.pick("id", "shortId", "short_id",
+		"title", "culprit", "level", "project", "firstSeen", "web_url", "permalink")
+	event := Fields{firstObject(data.get("error"), data.get("event"))}.pick("issue_id", "title", "culprit", "level", "url", "web_url")
+	alert := Fields{data.get("metric_alert")}
 	return Subject{
-		IssueID: cmp.Or(idOf(issue["id"]), idOf(event["issue_id"]), idOf(data["issue_id"]), idOf(data["group_id"])),
-		ShortID: cmp.Or(textOf(issue["shortId"]), textOf(issue["short_id"])),
-		Project: cmp.Or(Fields{issue["project"]}.Text("slug"), textOf(data["project_slug"]), textOf(data["projectSlug"]),
-			projectOf(textOf(event["url"])), alert.Text("projects.0")),
-		Level:     cmp.Or(textOf(issue["level"]), textOf(event["level"])),
-		Title:     cmp.Or(textOf(issue["title"]), textOf(event["title"]), textOf(data["description_title"]), alert.Text("title")),
-		Culprit:   cmp.Or(textOf(issue["culprit"]), textOf(event["culprit"])),
-		FirstSeen: textOf(issue["firstSeen"]),
-		URL:       cmp.Or(textOf(issue["web_url"]), textOf(issue["permalink"]), textOf(event["web_url"]), textOf(data["web_url"])),
+		IssueID: cmp.Or(issue.id("id"), event.id("issue_id"), data.id("issue_id"), data.id("group_id")),
+		ShortID: cmp.Or(issue.text("shortId"), issue.text("short_id")),
+		Project: cmp.Or(Fields{issue.get("project")}.Text("slug"), data.text("project_slug"), data.text("projectSlug"),
+			projectOf(event.text("url")), alert.Text("projects.0")),
+		Level:     cmp.Or(issue.text("level"), event.text("level")),
+		Title:     cmp.Or(issue.text("title"), event.text("title"), data.text("description_title"), alert.Text("title")),
+		Culprit:   cmp.Or(issue.text("culprit"), event.text("culprit")),
+		FirstSeen: issue.text("firstSeen"),
+		URL:       cmp.Or(issue.text("web_url"), issue.text("permalink"), event.text("web_url"), data.text("web_url")),
 	}
+}
+
+func firstObject(first, second gjson.Result) gjson.Result {
+	if first.IsObject() {
+		return first
+	}
+	return second
 }
 
 // projectOf returns the slug in the API address of an event, which carries its
