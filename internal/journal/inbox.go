@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"sentry-temporal/internal/sentry"
@@ -22,7 +23,9 @@ func NewInbox(j *Journal, f *Forwarder, plan func(sentry.Envelope) []starter.Run
 }
 
 // Deliver keeps env and returns its runs: with wait as they were started, if
-// that came soon enough, and else as they are to be.
+// that came soon enough, and else as they are to be. Of several deliveries of one
+// key that wait for the same start, one has started the runs; to the others they
+// are existing.
 func (b *Inbox) Deliver(ctx context.Context, env sentry.Envelope, wait time.Duration) ([]starter.Run, error) {
 	planned := b.plan(env)
 	if len(planned) == 0 {
@@ -34,11 +37,21 @@ func (b *Inbox) Deliver(ctx context.Context, env sentry.Envelope, wait time.Dura
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	started := b.forwarder.Watch(waiting, env)
-	if err := b.journal.Append(ctx, env); err != nil {
+	entered, err := b.journal.enter(ctx, env)
+	if err != nil {
 		return nil, err
 	}
-	if runs, err := started(); err == nil {
-		return runs, nil
+	runs, err := started()
+	if err != nil {
+		return planned, nil // kept all the same
 	}
-	return planned, nil // kept all the same
+	if !entered {
+		runs = slices.Clone(runs) // they are others', too
+		for i := range runs {
+			if runs[i].Status == starter.Started {
+				runs[i].Status = starter.Existing
+			}
+		}
+	}
+	return runs, nil
 }

@@ -174,18 +174,25 @@ func (j *Journal) open(dir string) (err error) {
 //
 // When ctx ends, Append returns its error, and the delivery may be kept or not.
 func (j *Journal) Append(ctx context.Context, env sentry.Envelope) error {
-	received := time.Now()
-	record, err := sealDelivery(env, received, j.inject(ctx))
-	if err != nil {
-		return fmt.Errorf("append to journal: %w", err)
-	}
-	if err := j.append(ctx, env, received, record); err != nil {
-		return fmt.Errorf("append to journal: %w", err)
-	}
-	return nil
+	_, err := j.enter(ctx, env)
+	return err
 }
 
-func (j *Journal) append(ctx context.Context, env sentry.Envelope, received time.Time, record []byte) error {
+// enter is Append. It reports whether env has entered, or else repeats a
+// delivery that is pending.
+func (j *Journal) enter(ctx context.Context, env sentry.Envelope) (entered bool, err error) {
+	received := time.Now()
+	record, err := sealDelivery(env, received, j.inject(ctx))
+	if err == nil {
+		entered, err = j.append(ctx, env, received, record)
+	}
+	if err != nil {
+		return false, fmt.Errorf("append to journal: %w", err)
+	}
+	return entered, nil
+}
+
+func (j *Journal) append(ctx context.Context, env sentry.Envelope, received time.Time, record []byte) (entered bool, err error) {
 	e := entry{
 		delivery: digestOf(env.IntegrationID, env.IdempotencyKey),
 		received: received,
@@ -194,15 +201,16 @@ func (j *Journal) append(ctx context.Context, env sentry.Envelope, received time
 	j.mu.Lock()
 	if _, ok := j.index.sequences[e.delivery]; ok {
 		j.mu.Unlock()
-		return nil
+		return false, nil
 	}
 	c := j.arriving[e.delivery]
 	switch {
 	case c != nil: // wait for it, too
 	case j.index.pendingBytes+j.index.parkedBytes+j.reserved+e.size > j.maxBytes:
 		j.mu.Unlock()
-		return ErrFull
+		return false, ErrFull
 	default:
+		entered = true
 		var seq uint64
 		c = &change{
 			size: e.size,
@@ -226,13 +234,13 @@ func (j *Journal) append(ctx context.Context, env sentry.Envelope, received time
 		}
 		if err := j.enqueue(c); err != nil {
 			j.mu.Unlock()
-			return err
+			return false, err
 		}
 		j.arriving[e.delivery] = c
 		j.reserved += e.size
 	}
 	j.mu.Unlock()
-	return c.wait(ctx)
+	return entered, c.wait(ctx)
 }
 
 // signal tells the forwarder that there is more to forward.

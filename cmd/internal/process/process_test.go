@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -186,6 +188,55 @@ func TestADeliveryOfEachIntegrationRunsInItsEnvironment(t *testing.T) {
 			}
 			if result["event_type"] != "sentry.issue.created" || result["issue_id"] == "" {
 				t.Errorf("the result is %v", result)
+			}
+		})
+	}
+}
+
+func TestConcurrentDeliveriesWithOneRequestIDAreOneRun(t *testing.T) {
+	address := devservertest.Server().Address
+	c := devservertest.Client(t)
+	runWorker(t, address)
+	for name, dir := range map[string]string{"with a journal": t.TempDir(), "without a journal": ""} {
+		t.Run(name, func(t *testing.T) {
+			public, _, _ := runIngressWith(t, address, dir)
+			body, err := sentry.Sample("comment.created")
+			if err != nil {
+				t.Fatal(err)
+			}
+			delivery := hook.Delivery{
+				URL: public + "/webhooks/sentry", Secret: "s1", RequestID: sentry.NewRequestID(), Body: body, Wait: 10,
+			}
+			deliver := func() (statuses map[starter.Status]int, runIDs map[string]int) {
+				statuses, runIDs = map[starter.Status]int{}, map[string]int{}
+				var mu sync.Mutex
+				var group sync.WaitGroup
+				for range 64 {
+					group.Go(func() {
+						answer, err := hook.Send(context.Background(), delivery)
+						mu.Lock()
+						defer mu.Unlock()
+						if err != nil || len(answer.Runs) != 1 {
+							t.Errorf("answered %+v, %v", answer, err)
+							return
+						}
+						statuses[answer.Status]++
+						runIDs[answer.Runs[0].RunID]++
+					})
+				}
+				group.Wait()
+				return statuses, runIDs
+			}
+			statuses, first := deliver()
+			if statuses[starter.Started] != 1 || statuses[starter.Existing] != 63 || len(first) != 1 {
+				t.Errorf("at first: %v, run IDs %v", statuses, first)
+			}
+			if err := c.GetWorkflow(t.Context(), "log_sentry_comment:sentry:"+delivery.RequestID, "").Get(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			statuses, again := deliver()
+			if statuses[starter.Existing] != 64 || !maps.Equal(first, again) {
+				t.Errorf("once the run is closed: %v, run IDs %v, before %v", statuses, again, first)
 			}
 		})
 	}
