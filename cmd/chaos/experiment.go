@@ -238,10 +238,10 @@ func (e *experiment) verify(ctx context.Context) error {
 	best, since := -1, time.Now()
 	for {
 		completed, err := e.completed(ctx, c)
-		if err != nil {
+		if wrong := (*wrongRun)(nil); errors.As(err, &wrong) {
 			return err
 		}
-		if completed == len(e.runs) {
+		if err == nil && completed == len(e.runs) {
 			return nil
 		}
 		if completed > best {
@@ -249,7 +249,7 @@ func (e *experiment) verify(ctx context.Context) error {
 			fmt.Fprintf(e.out, "%d of %d runs are completed\n", completed, len(e.runs))
 		}
 		if time.Since(since) > patience {
-			return fmt.Errorf("%d of %d runs are missing or not completed", len(e.runs)-completed, len(e.runs))
+			return errors.Join(fmt.Errorf("%d of %d runs are missing or not completed", len(e.runs)-best, len(e.runs)), err)
 		}
 		select {
 		case <-ctx.Done():
@@ -259,7 +259,13 @@ func (e *experiment) verify(ctx context.Context) error {
 	}
 }
 
-// completed returns how many of the runs to find are completed.
+// wrongRun says what nothing can set right any more.
+type wrongRun struct{ what string }
+
+func (w *wrongRun) Error() string { return w.what }
+
+// completed returns how many of the runs to find are completed. It fails with a
+// wrongRun, or because Temporal, which is busy, does not answer.
 func (e *experiment) completed(ctx context.Context, c client.Client) (int, error) {
 	seen := map[string]string{} // run ID by workflow ID
 	completed := 0
@@ -273,7 +279,7 @@ func (e *experiment) completed(ctx context.Context, c client.Client) (int, error
 			id, runID := run.GetExecution().GetWorkflowId(), run.GetExecution().GetRunId()
 			if other, twice := seen[id]; twice {
 				if other != runID {
-					return 0, fmt.Errorf("%s has two runs, %s and %s", id, other, runID)
+					return 0, &wrongRun{fmt.Sprintf("%s has two runs, %s and %s", id, other, runID)}
 				}
 				continue // new ones move the pages
 			}
@@ -285,7 +291,7 @@ func (e *experiment) completed(ctx context.Context, c client.Client) (int, error
 				}
 			case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
 			default:
-				return 0, fmt.Errorf("%s ended as %s", id, run.GetStatus())
+				return 0, &wrongRun{fmt.Sprintf("%s ended as %s", id, run.GetStatus())}
 			}
 		}
 		if page = list.GetNextPageToken(); len(page) == 0 {
