@@ -238,7 +238,7 @@ func (e *experiment) verify(ctx context.Context) error {
 	best, since := -1, time.Now()
 	for {
 		completed, err := e.completed(ctx, c)
-		if wrong := (*wrongRun)(nil); errors.As(err, &wrong) {
+		if wrong := (*wrongRunError)(nil); errors.As(err, &wrong) {
 			return err
 		}
 		if err == nil && completed == len(e.runs) {
@@ -259,13 +259,13 @@ func (e *experiment) verify(ctx context.Context) error {
 	}
 }
 
-// wrongRun says what nothing can set right any more.
-type wrongRun struct{ what string }
+// wrongRunError says what nothing can set right any more.
+type wrongRunError struct{ what string }
 
-func (w *wrongRun) Error() string { return w.what }
+func (w *wrongRunError) Error() string { return w.what }
 
 // completed returns how many of the runs to find are completed. It fails with a
-// wrongRun, or because Temporal, which is busy, does not answer.
+// wrongRunError, or because Temporal, which is busy, does not answer.
 func (e *experiment) completed(ctx context.Context, c client.Client) (int, error) {
 	seen := map[string]string{} // run ID by workflow ID
 	completed := 0
@@ -279,7 +279,7 @@ func (e *experiment) completed(ctx context.Context, c client.Client) (int, error
 			id, runID := run.GetExecution().GetWorkflowId(), run.GetExecution().GetRunId()
 			if other, twice := seen[id]; twice {
 				if other != runID {
-					return 0, &wrongRun{fmt.Sprintf("%s has two runs, %s and %s", id, other, runID)}
+					return 0, &wrongRunError{fmt.Sprintf("%s has two runs, %s and %s", id, other, runID)}
 				}
 				continue // new ones move the pages
 			}
@@ -291,7 +291,7 @@ func (e *experiment) completed(ctx context.Context, c client.Client) (int, error
 				}
 			case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING:
 			default:
-				return 0, &wrongRun{fmt.Sprintf("%s ended as %s", id, run.GetStatus())}
+				return 0, &wrongRunError{fmt.Sprintf("%s ended as %s", id, run.GetStatus())}
 			}
 		}
 		if page = list.GetNextPageToken(); len(page) == 0 {
