@@ -175,7 +175,7 @@ func (h *handler) tell(c *gin.Context, d Delivery, level slog.Level, refusal *re
 		slog.Float64(telemetry.KeyDuration, float64(d.Duration.Microseconds())/1000),
 	}
 	if d.Subject.IssueID != "" {
-		attrs = append(attrs, slog.String(telemetry.KeyIssue, d.Subject.IssueID))
+		attrs = append(attrs, slog.String(telemetry.KeyIssue, clip(d.Subject.IssueID)))
 	}
 	if len(d.Runs) > 0 {
 		ids := make([]string, len(d.Runs))
@@ -296,7 +296,7 @@ func asRefusal(err error) *refusal {
 	return &refusal{status: http.StatusInternalServerError, words: internalError, hint: hintBug, cause: err}
 }
 
-// clip bounds a text of a sender who is not verified yet, for the log.
+// clip bounds a text from outside, for the log.
 func clip(s string) string {
 	const most = 128
 	return s[:min(len(s), most)]

@@ -409,6 +409,15 @@ func TestWhatAnUnverifiedSenderSaysIsCutInTheLog(t *testing.T) {
 	}
 }
 
+func TestAnIssueIDIsCutInTheLog(t *testing.T) {
+	s := newServer(t, &starts{})
+	do(t, s.signed(t, "sentry", strings.Replace(issueBody, "4711", strings.Repeat("7", 4000), 1)))
+	s.Close()
+	if logged := s.logs.String(); !strings.Contains(logged, "777") || strings.Contains(logged, strings.Repeat("7", 200)) {
+		t.Errorf("logged %d bytes", len(logged))
+	}
+}
+
 // A body over the cap is answered without reading on: the sender offers far
 // more than anyone would buffer, and would block if it were not read.
 func TestABodyOverTheCapIsReadNoFurther(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -29,29 +28,13 @@ import (
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
-	"sentry-temporal/internal/telemetry"
 	"sentry-temporal/workflows"
 )
 
 // startStack runs a stack on free ports until the test ends.
 func startStack(t *testing.T) addresses {
 	t.Helper()
-	s := stack{
-		ingress: config.Ingress{
-			Common: config.Common{Integrations: []config.Integration{{
-				Name:      "sentry",
-				Secrets:   []config.Secret{hook.DevelopmentSecret},
-				Namespace: client.DefaultNamespace,
-				TaskQueue: "sentry",
-			}}},
-			ListenAddr:   "127.0.0.1:0",
-			AdminAddr:    "127.0.0.1:0",
-			MaxBodyBytes: 8 << 20,
-			JournalDir:   t.TempDir(),
-		},
-		workerAdmin: "127.0.0.1:0",
-		log:         telemetry.NewLogger(io.Discard, false, slog.LevelError),
-	}
+	s := quietStack(t.TempDir())
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	up, ended := make(chan addresses, 1), make(chan error, 1)
 	go func() {

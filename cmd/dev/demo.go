@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -18,10 +17,8 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"sentry-temporal/cmd/internal/hook"
-	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
-	"sentry-temporal/internal/telemetry"
 	"sentry-temporal/internal/triage"
 	"sentry-temporal/workflows"
 )
@@ -38,22 +35,7 @@ func demo(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	s := stack{
-		ingress: config.Ingress{
-			Common: config.Common{Integrations: []config.Integration{{
-				Name:      "sentry",
-				Secrets:   []config.Secret{hook.DevelopmentSecret},
-				Namespace: client.DefaultNamespace,
-				TaskQueue: "sentry",
-			}}},
-			ListenAddr:   "127.0.0.1:0",
-			AdminAddr:    "127.0.0.1:0",
-			MaxBodyBytes: 8 << 20,
-			JournalDir:   dir,
-		},
-		workerAdmin: "127.0.0.1:0",
-		log:         telemetry.NewLogger(io.Discard, false, slog.LevelError),
-	}
+	s := quietStack(dir)
 	fmt.Fprintln(stdout, "Starting Temporal, worker and ingress on free ports ...")
 	return s.run(ctx, func(ctx context.Context, at addresses) error {
 		c, err := client.DialContext(ctx, client.Options{HostPort: at.temporal})

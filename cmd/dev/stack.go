@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
+	"sentry-temporal/cmd/internal/hook"
 	"sentry-temporal/cmd/internal/process"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver"
@@ -26,6 +27,27 @@ type stack struct {
 	dbFile       string         // "": in memory
 	output       io.Writer      // of the Temporal server
 	log          *slog.Logger
+}
+
+// quietStack is one on free ports, with Temporal in memory and the development
+// secret, that says nothing.
+func quietStack(journalDir string) stack {
+	return stack{
+		ingress: config.Ingress{
+			Common: config.Common{Integrations: []config.Integration{{
+				Name:      "sentry",
+				Secrets:   []config.Secret{hook.DevelopmentSecret},
+				Namespace: client.DefaultNamespace,
+				TaskQueue: "sentry",
+			}}},
+			ListenAddr:   "127.0.0.1:0",
+			AdminAddr:    "127.0.0.1:0",
+			MaxBodyBytes: 8 << 20,
+			JournalDir:   journalDir,
+		},
+		workerAdmin: "127.0.0.1:0",
+		log:         slog.New(slog.DiscardHandler),
+	}
 }
 
 // addresses is where the parts of a running stack are.

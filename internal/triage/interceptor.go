@@ -66,7 +66,10 @@ type about struct {
 	subject sentry.Subject
 }
 
-func (a about) issue() string { return cmp.Or(a.subject.ShortID, a.subject.IssueID) }
+func (a about) issue() string {
+	const most = 128 // bytes
+	return sentry.Cut(cmp.Or(a.subject.ShortID, a.subject.IssueID), most)
+}
 
 // summary is what the Temporal UI shows beside an activity of the run.
 func summary(ctx workflow.Context) string {
