@@ -52,6 +52,7 @@ type Common struct {
 type Integration struct {
 	Name      string
 	Secrets   []Secret // newest first, all valid at once; none in a Worker
+	Profile   string   // its connection in [Temporal.Profiles]; "" is the common one
 	Namespace string   // Temporal namespace of its runs
 	TaskQueue string   // Temporal task queue of its runs
 }
@@ -60,6 +61,9 @@ type Integration struct {
 type Temporal struct {
 	Client client.Options // connection and default namespace
 	UIURL  string         // base address of the Temporal UI, no trailing slash; empty if unknown
+	// Profiles are the connections of the integrations that do not use the
+	// common one, by the name of the profile.
+	Profiles map[string]Temporal
 }
 
 // Log is how to log.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -18,65 +19,156 @@ import (
 	"sentry-temporal/internal/telemetry"
 )
 
-// attributeRecheck is how long a namespace that lacks attributes is not asked
-// again.
-const attributeRecheck = time.Minute
+const (
+	// attributesMissing and attributesThere are how long a namespace is not asked
+	// again, by what it said last.
+	attributesMissing = time.Minute
+	attributesThere   = 10 * time.Minute
+	// attributesPause is the shortest time between two questions.
+	attributesPause = time.Second
+)
 
 // registered knows which of [Attributes] a namespace takes: a start with any
-// other would fail.
+// other is refused. The zero value but for its first three fields is ready: it
+// takes all to be there until [registered.run] has asked.
 type registered struct {
 	namespace string
 	client    client.Client
 	log       *slog.Logger
 
-	mu     sync.Mutex
-	asked  time.Time
-	usable map[string]bool
-	warned string // the warning that was logged last
+	mu      sync.Mutex
+	usable  map[string]bool // never changed, only replaced; nil before the first answer
+	refusal time.Time       // the last that has not led to a question yet
+	asked   time.Time       // when the last question began
+	next    *time.Timer     // to the next question, while run runs
+	warned  string          // the warning that was logged last
 }
 
-// get returns which attributes can be used. It asks Temporal the first time,
-// and again every minute while one is missing. It fails only when Temporal does
-// not answer.
-func (r *registered) get(ctx context.Context) (map[string]bool, error) {
+// everyAttribute is what is assumed of a namespace that has not answered.
+var everyAttribute = func() map[string]bool {
+	all := map[string]bool{}
+	for _, name := range Attributes {
+		all[name] = true
+	}
+	return all
+}()
+
+// snapshot returns which attributes can be used, as far as is known: all of
+// them, before Temporal has answered. It never waits for Temporal. The map must
+// not be changed.
+func (r *registered) snapshot() map[string]bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.usable) == len(Attributes) || !r.asked.IsZero() && time.Since(r.asked) < attributeRecheck {
-		return r.usable, nil
+	if r.usable == nil {
+		return everyAttribute
 	}
-	lacks, err := lackingAttributes(ctx, r.client, r.namespace)
-	if unreachable(err) {
-		if !r.asked.IsZero() {
-			return r.usable, nil
+	return r.usable
+}
+
+// refused says that a start with attributes of the snapshot was refused, for
+// reason: Temporal is asked again soon.
+func (r *registered) refused(reason error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.warn("a start with search attributes was refused: " + reason.Error())
+	if r.refusal.IsZero() {
+		r.refusal = time.Now()
+		if r.next != nil {
+			r.next.Reset(time.Until(r.asked.Add(attributesPause)))
 		}
-		return nil, fmt.Errorf("list the search attributes of namespace %s: %w", r.namespace, err)
 	}
-	r.asked = time.Now()
-	r.usable = map[string]bool{}
-	warning := lacks.String()
-	if err != nil { // Temporal does not tell, for example because we may not ask
-		warning = err.Error()
-	} else {
+}
+
+// run asks Temporal at once and then again and again, until ctx is done.
+func (r *registered) run(ctx context.Context) {
+	next := time.NewTimer(0)
+	defer next.Stop()
+	r.mu.Lock()
+	r.next = next
+	r.mu.Unlock()
+	for failures := 0; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+		r.mu.Lock()
+		r.asked, r.refusal = time.Now(), time.Time{}
+		r.mu.Unlock()
+		asking, cancel := context.WithTimeout(ctx, askTimeout)
+		lacks, err := lackingAttributes(asking, r.client, r.namespace)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		failures++
+		if err == nil {
+			failures = 0
+		}
+		r.mu.Lock()
+		r.answered(lacks, err)
+		pause := attributesThere
+		switch {
+		case !r.refusal.IsZero():
+			pause = attributesPause
+		case err != nil:
+			pause = min(attributesPause<<min(failures, 6), attributesMissing)
+		case len(r.usable) < len(Attributes):
+			pause = attributesMissing
+		}
+		next.Reset(jitter(pause))
+		r.mu.Unlock()
+	}
+}
+
+// answered takes what Temporal said. Without an answer what was known stays.
+func (r *registered) answered(lacks lacking, err error) {
+	switch {
+	case unreachable(err): // whoever starts runs says so
+	case err != nil: // Temporal does not tell, for example because we may not ask
+		r.warn(err.Error())
+	default:
+		r.usable = map[string]bool{}
 		for _, name := range Attributes {
 			if !slices.Contains(lacks.absent, name) && !slices.Contains(lacks.otherType, name) {
 				r.usable[name] = true
 			}
 		}
+		r.warn(lacks.String())
 	}
-	if warning != "" && warning != r.warned {
-		r.log.WarnContext(ctx, "runs cannot be found by some search attributes: the setup command adds them",
-			telemetry.KeyNamespace, r.namespace, telemetry.KeyReason, warning, "command", AttributesCommand(r.namespace))
-	}
-	r.warned = warning
-	return r.usable, nil
 }
 
-// forget has the next get ask again.
-func (r *registered) forget() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.asked, r.usable = time.Time{}, nil
+// warn logs why runs go without attributes, once until the reason changes. An
+// empty reason says that they have them all.
+func (r *registered) warn(reason string) {
+	if reason != "" && reason != r.warned {
+		r.log.Warn("runs cannot be found by some search attributes: the setup command adds them",
+			telemetry.KeyNamespace, r.namespace, telemetry.KeyReason, reason, "command", AttributesCommand(r.namespace))
+	}
+	r.warned = reason
 }
+
+// jitter returns d, give or take a tenth, so that many do not ask in step.
+func jitter(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1)
+}
+
+// Run keeps what is known about the search attributes of each namespace up to
+// date until ctx is done. Starts do not wait for it; a namespace that does not
+// answer keeps no other waiting.
+func (s *Starter) Run(ctx context.Context) {
+	var group sync.WaitGroup
+	for _, r := range s.registered {
+		group.Go(func() { r.run(ctx) })
+	}
+	group.Wait()
+}
+
+// get is snapshot for a caller that expects an error.
+func (r *registered) get(context.Context) (map[string]bool, error) { return r.snapshot(), nil }
+
+// forget is refused without a reason.
+func (r *registered) forget() { r.refused(errors.New("InvalidArgument")) }
 
 // unreachable reports whether err says that Temporal may answer later.
 func unreachable(err error) bool {
@@ -135,20 +227,30 @@ func AttributesCommand(namespace string) string {
 	return b.String()
 }
 
+// Added are the search attributes that a namespace did not have before.
+type Added struct {
+	Connection string // name of the profile; "" is the common connection
+	Namespace  string
+	Names      []string
+}
+
 // AddAttributes adds those of [Attributes] that are missing to the namespace of
-// each integration, waits until they can be used and returns what it added, by
-// namespace. It does not change one that is there with another type: that is an
-// error.
-func (c *Connections) AddAttributes(ctx context.Context) (map[string][]string, error) {
-	added := map[string][]string{}
-	for namespace, cl := range c.clients {
-		names, err := addAttributes(ctx, cl, namespace)
+// each integration, waits until they can be used and returns what it added. It
+// does not change one that is there with another type: that is an error, which
+// does not keep it from the other namespaces.
+func (c *Connections) AddAttributes(ctx context.Context) ([]Added, error) {
+	var added []Added
+	var problems []error
+	for _, at := range c.sorted() {
+		to := c.places[at]
+		names, err := addAttributes(ctx, to.client, at.namespace)
 		if err != nil {
-			return added, fmt.Errorf("add search attributes to namespace %s: %w", namespace, err)
+			problems = append(problems, fmt.Errorf("add search attributes to namespace %s at %s: %w", at.namespace, to.address, err))
+			continue
 		}
-		added[namespace] = names
+		added = append(added, Added{Connection: at.connection, Namespace: at.namespace, Names: names})
 	}
-	return added, nil
+	return added, errors.Join(problems...)
 }
 
 func addAttributes(ctx context.Context, c client.Client, namespace string) (added []string, err error) {

@@ -55,13 +55,6 @@ func Overall(runs []Run) Status {
 	return overall
 }
 
-// Environment is where the runs of an integration live.
-type Environment struct {
-	Client    client.Client // of Namespace
-	Namespace string
-	TaskQueue string
-}
-
 // Starter starts the workflows that want a delivery.
 type Starter struct {
 	workflows    []triage.Workflow
