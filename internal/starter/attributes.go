@@ -38,7 +38,7 @@ type registered struct {
 
 	mu      sync.Mutex
 	usable  map[string]bool // never changed, only replaced; nil before the first answer
-	refusal time.Time       // the last that has not led to a question yet
+	refusal error           // the last that has not led to a question yet
 	asked   time.Time       // when the last question began
 	next    *time.Timer     // to the next question, while run runs
 	warned  string          // the warning that was logged last
@@ -70,13 +70,10 @@ func (r *registered) snapshot() map[string]bool {
 func (r *registered) refused(reason error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.warn("a start with search attributes was refused: " + reason.Error())
-	if r.refusal.IsZero() {
-		r.refusal = time.Now()
-		if r.next != nil {
-			r.next.Reset(time.Until(r.asked.Add(attributesPause)))
-		}
+	if r.refusal == nil && r.next != nil {
+		r.next.Reset(time.Until(r.asked.Add(attributesPause)))
 	}
+	r.refusal = reason
 }
 
 // run asks Temporal at once and then again and again, until ctx is done.
@@ -93,7 +90,8 @@ func (r *registered) run(ctx context.Context) {
 		case <-next.C:
 		}
 		r.mu.Lock()
-		r.asked, r.refusal = time.Now(), time.Time{}
+		refusal := r.refusal
+		r.asked, r.refusal = time.Now(), nil
 		r.mu.Unlock()
 		asking, cancel := context.WithTimeout(ctx, askTimeout)
 		lacks, err := lackingAttributes(asking, r.client, r.namespace)
@@ -106,10 +104,10 @@ func (r *registered) run(ctx context.Context) {
 			failures = 0
 		}
 		r.mu.Lock()
-		r.answered(lacks, err)
+		r.answered(ctx, lacks, err, refusal)
 		pause := attributesThere
 		switch {
-		case !r.refusal.IsZero():
+		case r.refusal != nil:
 			pause = attributesPause
 		case err != nil:
 			pause = min(attributesPause<<min(failures, 6), attributesMissing)
@@ -121,29 +119,35 @@ func (r *registered) run(ctx context.Context) {
 	}
 }
 
-// answered takes what Temporal said. Without an answer what was known stays.
-func (r *registered) answered(lacks lacking, err error) {
+// answered takes what Temporal said, after a refusal if that is not nil. Without
+// an answer what was known stays.
+func (r *registered) answered(ctx context.Context, lacks lacking, err, refusal error) {
+	if unreachable(err) {
+		return // whoever starts runs says so
+	}
+	var reason string // that runs go without attributes
 	switch {
-	case unreachable(err): // whoever starts runs says so
 	case err != nil: // Temporal does not tell, for example because we may not ask
-		r.warn(err.Error())
-	default:
+		reason = err.Error()
+	case lacks.String() != "":
+		reason = lacks.String()
+	case refusal != nil:
+		reason = "a start with all of them was refused"
+	}
+	if err == nil {
 		r.usable = map[string]bool{}
 		for _, name := range Attributes {
 			if !slices.Contains(lacks.absent, name) && !slices.Contains(lacks.otherType, name) {
 				r.usable[name] = true
 			}
 		}
-		r.warn(lacks.String())
 	}
-}
-
-// warn logs why runs go without attributes, once until the reason changes. An
-// empty reason says that they have them all.
-func (r *registered) warn(reason string) {
 	if reason != "" && reason != r.warned {
-		r.log.Warn("runs cannot be found by some search attributes: the setup command adds them",
-			telemetry.KeyNamespace, r.namespace, telemetry.KeyReason, reason, "command", AttributesCommand(r.namespace))
+		warning := []any{telemetry.KeyNamespace, r.namespace, telemetry.KeyReason, reason, "command", AttributesCommand(r.namespace)}
+		if refusal != nil {
+			warning = append(warning, telemetry.KeyError, refusal.Error())
+		}
+		r.log.WarnContext(ctx, "runs cannot be found by some search attributes: the setup command adds them", warning...)
 	}
 	r.warned = reason
 }
