@@ -157,23 +157,6 @@ func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1)
 }
 
-// Run keeps what is known about the search attributes of each namespace up to
-// date until ctx is done. Starts do not wait for it; a namespace that does not
-// answer keeps no other waiting.
-func (s *Starter) Run(ctx context.Context) {
-	var group sync.WaitGroup
-	for _, r := range s.registered {
-		group.Go(func() { r.run(ctx) })
-	}
-	group.Wait()
-}
-
-// get is snapshot for a caller that expects an error.
-func (r *registered) get(context.Context) (map[string]bool, error) { return r.snapshot(), nil }
-
-// forget is refused without a reason.
-func (r *registered) forget() { r.refused(errors.New("InvalidArgument")) }
-
 // unreachable reports whether err says that Temporal may answer later.
 func unreachable(err error) bool {
 	if err == nil {
