@@ -62,7 +62,8 @@ func Connect(temporal config.Temporal, integrations []config.Integration, log *s
 			// What watches the common connection watches all.
 			options.MetricsHandler = temporal.Client.MetricsHandler
 			options.Interceptors = temporal.Client.Interceptors
-			lazy, err := client.NewLazyClient(options)
+			options.ConnectionOptions.DialOptions = append(slices.Clip(options.ConnectionOptions.DialOptions), startOnce())
+			lazy, err := client.NewLazyClient(withFiles(options, of, log))
 			if err != nil {
 				c.Close()
 				return nil, fmt.Errorf("connect to Temporal at %s: %w", options.HostPort, err)
