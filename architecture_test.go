@@ -17,7 +17,7 @@ const module = "sentry-temporal"
 // and siblings below the same key where that is listed.
 var mayImport = map[string][]string{
 	"cmd":                {"cmd/internal", "ingress", "workflows", "activities", "internal"},
-	"ingress":            {"internal"},
+	"ingress":            {"internal/config", "internal/sentry", "internal/starter", "internal/telemetry", "internal/web"},
 	"workflows":          {"workflows", "activities", "internal/triage", "internal/sentry"},
 	"activities":         {"internal"},
 	"internal/sentry":    {},
@@ -27,6 +27,8 @@ var mayImport = map[string][]string{
 	"internal/devserver": {"internal/devserver"},
 	"internal/starter":   {"internal/config", "internal/sentry", "internal/telemetry", "internal/triage"},
 	"internal/journal":   {"internal/sentry", "internal/starter", "internal/telemetry"},
+	"internal/web":       {"internal/sentry", "internal/starter"},
+	"internal/admin":     {"internal/config", "internal/journal", "internal/sentry", "internal/starter", "internal/telemetry", "internal/triage", "internal/web"},
 }
 
 // mayImportOutside narrows what a package may use from elsewhere.

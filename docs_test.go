@@ -472,7 +472,7 @@ func TestAdminTableHasTheRoutesThatThereAre(t *testing.T) {
 	}
 	prefixes := map[string]string{"/decode": "/codec"} // of a group of routes
 	var routed []string
-	for _, call := range callsIn(t, "ingress/admin.go") {
+	for _, call := range callsIn(t, "internal/admin/admin.go") {
 		_, method := methodOf(call)
 		literals := literalsOf(t, call)
 		if slices.Contains([]string{"GET", "POST", "PUT", "DELETE"}, method) && len(literals) > 0 {

@@ -18,6 +18,7 @@ import (
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
+	"sentry-temporal/internal/web"
 )
 
 // benchBody is an issue delivery of 2 KiB.
@@ -137,7 +138,7 @@ func observed(b *testing.B) map[string]http.Handler {
 	if err != nil {
 		b.Fatal(err)
 	}
-	options.Observers = []func(context.Context, ingress.Delivery){count, ingress.Describe}
+	options.Observers = []func(context.Context, web.Delivery){count, ingress.Describe}
 	handlers["measured"] = ingress.New(options)
 	collector := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	b.Cleanup(collector.Close)

@@ -22,6 +22,7 @@ import (
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
+	"sentry-temporal/internal/web"
 )
 
 // Inbox takes deliveries in.
@@ -41,7 +42,7 @@ type Options struct {
 	Log          *slog.Logger
 	// Observers are called with every delivery once it is answered. They must
 	// be quick.
-	Observers []func(context.Context, Delivery)
+	Observers []func(context.Context, web.Delivery)
 }
 
 const (
@@ -70,29 +71,13 @@ func New(o Options) http.Handler {
 			h.secrets[integration.Name] = append(h.secrets[integration.Name], secret.Reveal())
 		}
 	}
-	router := newRouter()
+	router := web.NewRouter()
 	router.POST("/webhooks/:integration", h.deliver)
-	router.NoMethod(func(c *gin.Context) { refuse(c, http.StatusMethodNotAllowed, "webhooks are sent with POST") })
-	router.NoRoute(func(c *gin.Context) { refuse(c, http.StatusNotFound, "webhooks are sent to /webhooks/{integration}") })
+	router.NoMethod(func(c *gin.Context) { web.Refuse(c, http.StatusMethodNotAllowed, "webhooks are sent with POST") })
+	router.NoRoute(func(c *gin.Context) {
+		web.Refuse(c, http.StatusNotFound, "webhooks are sent to /webhooks/{integration}")
+	})
 	return router
-}
-
-// newRouter returns a router without what gin does unasked: a trailing slash
-// is not redirected, since Sentry takes a redirect for success, and no header
-// of a proxy is believed.
-func newRouter() *gin.Engine {
-	gin.SetMode(gin.ReleaseMode)
-	router := gin.New()
-	router.RedirectTrailingSlash = false
-	router.HandleMethodNotAllowed = true
-	if err := router.SetTrustedProxies(nil); err != nil {
-		panic(err) // no proxy cannot be malformed
-	}
-	return router
-}
-
-func refuse(c *gin.Context, status int, words string) {
-	c.PureJSON(status, gin.H{"error": words})
 }
 
 type handler struct {
@@ -100,34 +85,10 @@ type handler struct {
 	secrets map[string][]string // by integration
 }
 
-// Delivery is what is told of a delivery that has been answered: neither its
-// body nor a signature. Texts of senders that are not verified are cut.
-type Delivery struct {
-	Time        time.Time // of receipt
-	Duration    time.Duration
-	Wait        time.Duration // that the sender has asked for, within Duration
-	RequestID   string
-	Integration string // as in the URL
-	Known       bool   // whether there is such an integration
-	Event       string // empty if it was refused before it had a name
-	Subject     sentry.Subject
-	Outcome     string // a starter.Status, or Refused or Failed
-	Status      int    // of the HTTP answer
-	Reason      string // why it was refused or failed, as the sender was told
-	Hint        string // what may set that right, for engineers here
-	Runs        []starter.Run
-}
-
-// Outcomes of deliveries that were not taken.
-const (
-	Refused = "refused" // 4xx: the sender's problem
-	Failed  = "failed"  // 5xx: ours
-)
-
 // deliver answers one delivery, logs one line about it and tells the observers.
 func (h *handler) deliver(c *gin.Context) {
 	wait := preferredWait(c.Request.Header)
-	d := Delivery{
+	d := web.Delivery{
 		Time:        time.Now(),
 		Wait:        wait,
 		RequestID:   clip(c.GetHeader(sentry.HeaderRequestID)),
@@ -150,20 +111,20 @@ func (h *handler) deliver(c *gin.Context) {
 	refusal := asRefusal(err)
 	d.Reason, d.Hint = refusal.words, refusal.hint
 	level := slog.LevelWarn
-	d.Outcome = Refused
+	d.Outcome = web.Refused
 	if refusal.status >= http.StatusInternalServerError {
 		level = slog.LevelError
-		d.Outcome = Failed
+		d.Outcome = web.Failed
 	}
 	if refusal.status == http.StatusRequestEntityTooLarge {
 		c.Header("Connection", "close") // the rest of the body is not read
 	}
-	refuse(c, refusal.status, refusal.words)
+	web.Refuse(c, refusal.status, refusal.words)
 	h.tell(c, d, level, refusal)
 }
 
 // tell logs d and gives it to the observers.
-func (h *handler) tell(c *gin.Context, d Delivery, level slog.Level, refusal *refusal) {
+func (h *handler) tell(c *gin.Context, d web.Delivery, level slog.Level, refusal *refusal) {
 	d.Status = c.Writer.Status()
 	d.Duration = time.Since(d.Time)
 	attrs := []slog.Attr{
@@ -202,10 +163,10 @@ func (h *handler) tell(c *gin.Context, d Delivery, level slog.Level, refusal *re
 // take is the way of a delivery: cap, verify, name, wrap, keep. It notes in d
 // what it learns and returns the idempotency key. Errors that are not a refusal
 // are bugs.
-func (h *handler) take(w http.ResponseWriter, r *http.Request, integration string, wait time.Duration, d *Delivery) (key string, err error) {
+func (h *handler) take(w http.ResponseWriter, r *http.Request, integration string, wait time.Duration, d *web.Delivery) (key string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &refusal{status: http.StatusInternalServerError, words: internalError, hint: hintBug, cause: fmt.Errorf("panic: %v", p), stack: string(debug.Stack())}
+			err = &refusal{status: http.StatusInternalServerError, words: web.InternalError, hint: hintBug, cause: fmt.Errorf("panic: %v", p), stack: string(debug.Stack())}
 		}
 	}()
 	if !d.Known {
@@ -275,8 +236,6 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	return body.Bytes(), nil
 }
 
-const internalError = "internal error"
-
 // refusal is an error that is an HTTP answer.
 type refusal struct {
 	status int
@@ -293,7 +252,7 @@ func asRefusal(err error) *refusal {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r
 	}
-	return &refusal{status: http.StatusInternalServerError, words: internalError, hint: hintBug, cause: err}
+	return &refusal{status: http.StatusInternalServerError, words: web.InternalError, hint: hintBug, cause: err}
 }
 
 // clip bounds a text from outside, for the log.

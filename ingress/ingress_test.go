@@ -559,3 +559,17 @@ func FuzzDelivery(f *testing.F) {
 		}
 	})
 }
+
+func TestHealthIsNotOnThePublicAddress(t *testing.T) {
+	s := newServer(t, &starts{})
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		response, err := http.Get(s.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusNotFound {
+			t.Errorf("%s answered %d", path, response.StatusCode)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/web"
 )
 
 // Values of labels for what is not in a metric by its own name: senders must
@@ -23,7 +24,7 @@ const (
 // Count returns an observer that measures deliveries with instruments of meter.
 // Events that are not among the given ones share a label, as do integrations
 // that are not.
-func Count(meter metric.Meter, integrations []config.Integration, events []string) (func(context.Context, Delivery), error) {
+func Count(meter metric.Meter, integrations []config.Integration, events []string) (func(context.Context, web.Delivery), error) {
 	deliveries, err := meter.Int64Counter("sentry_temporal_deliveries",
 		metric.WithDescription("Deliveries that were answered."))
 	if err != nil {
@@ -49,10 +50,10 @@ func Count(meter metric.Meter, integrations []config.Integration, events []strin
 	// A failure is to be seen as an increase, also the first one.
 	for _, integration := range integrations {
 		for _, event := range append([]string{labelNone, labelOther}, events...) {
-			count(context.Background(), 0, integration.Name, event, Failed)
+			count(context.Background(), 0, integration.Name, event, web.Failed)
 		}
 	}
-	return func(ctx context.Context, d Delivery) {
+	return func(ctx context.Context, d web.Delivery) {
 		integration, event := d.Integration, d.Event
 		if !d.Known {
 			integration = labelUnknown
@@ -71,12 +72,12 @@ func Count(meter metric.Meter, integrations []config.Integration, events []strin
 }
 
 // Describe is an observer that says on the request's span what was delivered.
-func Describe(ctx context.Context, d Delivery) {
+func Describe(ctx context.Context, d web.Delivery) {
 	span := trace.SpanFromContext(ctx)
 	if !span.IsRecording() {
 		return
 	}
-	if d.Outcome == Failed {
+	if d.Outcome == web.Failed {
 		span.SetStatus(codes.Error, d.Reason)
 	}
 	span.SetAttributes(

@@ -15,6 +15,7 @@ import (
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
+	"sentry-temporal/internal/web"
 )
 
 // measured is an ingress that counts its deliveries, and their metrics.
@@ -31,7 +32,7 @@ func measured(t testing.TB, s *starts) (webhooks, metrics http.Handler) {
 		MaxBodyBytes: maxBody,
 		Inbox:        s,
 		Log:          slog.New(slog.DiscardHandler),
-		Observers:    []func(context.Context, ingress.Delivery){count, ingress.Describe},
+		Observers:    []func(context.Context, web.Delivery){count, ingress.Describe},
 	}), told.Metrics()
 }
 
@@ -123,18 +124,40 @@ func TestSendersCannotMakeUpMetrics(t *testing.T) {
 	}
 }
 
-func TestMetricsAnswerUnderAnyName(t *testing.T) {
-	_, metrics := measured(t, &starts{})
-	s := httptest.NewServer(ingress.Admin(ingress.AdminOptions{
-		Ready:   func(context.Context) error { return nil },
-		Metrics: metrics,
-		Log:     slog.New(slog.DiscardHandler),
-	}))
-	defer s.Close()
-	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
-		status, _, _ := ask(t, http.MethodGet, s.URL+path, nil, func(r *http.Request) { r.Host = "ingress.monitoring.svc.cluster.local" })
-		if status != http.StatusOK {
-			t.Errorf("%s answered %d", path, status)
-		}
+func TestARefusalIsExplainedInWords(t *testing.T) {
+	for name, test := range map[string]struct {
+		body   string
+		change func(*http.Request)
+		hint   string
+	}{
+		"another secret":     {issueBody, header(sentry.HeaderSignature, sentry.Sign("another", []byte(issueBody))), "integration's Client Secret"},
+		"the legacy plugin":  {issueBody, header(sentry.HeaderSignature, ""), "legacy WebHooks plugin"},
+		"with a prefix":      {issueBody, header(sentry.HeaderSignature, "sha256="+sentry.Sign(secret, []byte(issueBody))), "64 hex digits"},
+		"of another name":    {issueBody, path("/webhooks/desktop"), "INTEGRATIONS"},
+		"too large":          {strings.Repeat(" ", maxBody+1), header("X", "y"), "MAX_BODY_BYTES"},
+		"not JSON":           {"hello", header("X", "y"), "who else has the secret"},
+		"no action":          {"{}", header("X", "y"), "who else has the secret"},
+		"an odd action":      {`{"action":"a b"}`, header("X", "y"), "who else has the secret"},
+		"no resource":        {`{"action":"a"}`, header(sentry.HeaderResource, ""), "drop the header"},
+		"a changed resource": {issueBody, header(sentry.HeaderResource, "comment"), "change the header"},
+		"of a UI component": {issueBody, func(r *http.Request) {
+			r.Header.Set("Sentry-App-Signature", r.Header.Get(sentry.HeaderSignature))
+			r.Header.Del(sentry.HeaderSignature)
+		}, "Sentry-App-Signature only"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told web.Delivery
+			webhooks := ingress.New(ingress.Options{
+				Integrations: []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}},
+				MaxBodyBytes: maxBody,
+				Inbox:        &starts{},
+				Log:          slog.New(slog.DiscardHandler),
+				Observers:    []func(context.Context, web.Delivery){func(_ context.Context, d web.Delivery) { told = d }},
+			})
+			deliver(t, webhooks, "sentry", test.body, test.change)
+			if !strings.Contains(told.Hint, test.hint) || told.Reason == "" || told.Outcome != web.Refused {
+				t.Errorf("told is %+v", told)
+			}
+		})
 	}
 }

@@ -23,11 +23,12 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"sentry-temporal/cmd/internal/hook"
-	"sentry-temporal/ingress"
+	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/web"
 	"sentry-temporal/workflows"
 )
 
@@ -375,24 +376,24 @@ func troubled(t *testing.T) (address string) {
 		{Name: "backend", Secrets: []config.Secret{"a", "b"}, Namespace: "backend-team", TaskQueue: "sentry"},
 		{Name: "mobile_applications", Secrets: []config.Secret{"c"}, Namespace: client.DefaultNamespace, TaskQueue: "urgent"},
 	}
-	recent := ingress.NewRecent(integrations)
+	recent := admin.NewRecent(integrations)
 	run := starter.Run{Workflow: "a_workflow_with_a_long_name_as_long_as_a_name_of_a_workflow_may_be", WorkflowID: "w", URL: "http://127.0.0.1:1/"}
-	for _, outcome := range []string{"started", "existing", "accepted", "ignored", ingress.Refused, ingress.Failed} {
-		recent.Observe(t.Context(), ingress.Delivery{
+	for _, outcome := range []string{"started", "existing", "accepted", "ignored", web.Refused, web.Failed} {
+		recent.Observe(t.Context(), web.Delivery{
 			Time: time.Now(), Duration: 3 * time.Millisecond, RequestID: strings.Repeat("f", 128), Integration: "backend",
 			Event:   "sentry.preprod_artifact.build_distribution_completed",
 			Subject: sentry.Subject{ShortID: "BACKEND-1A", Title: strings.Repeat("LongTitle", 30), URL: "https://sentry.example/issues/1/"},
 			Outcome: outcome, Status: 500, Reason: "a reason", Hint: "a hint", Runs: []starter.Run{run, run},
 		})
 	}
-	server := httptest.NewServer(ingress.Admin(ingress.AdminOptions{
+	server := httptest.NewServer(admin.New(admin.Options{
 		Ready: func(context.Context) error {
 			return errors.New("ask Temporal at temporal.internal:7233: connection refused")
 		},
 		Parking: parking{},
 		UIURL:   "http://127.0.0.1:1",
 		Log:     slog.New(slog.DiscardHandler),
-		Status: &ingress.Status{
+		Status: &admin.Status{
 			Integrations: integrations, Workflows: workflows.All, Recent: recent, Guessed: true,
 			WebhookURL: "https://" + strings.Repeat("hooks.", 20) + "example.com",
 			Journal: func() journal.Stats {
@@ -405,7 +406,7 @@ func troubled(t *testing.T) (address string) {
 }
 
 // parking holds a delivery and a damaged record.
-type parking struct{ ingress.Parking }
+type parking struct{ admin.Parking }
 
 func (parking) Parked(uint64, int) ([]journal.Parked, error) {
 	return []journal.Parked{

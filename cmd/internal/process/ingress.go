@@ -15,10 +15,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sentry-temporal/ingress"
+	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
+	"sentry-temporal/internal/web"
 	"sentry-temporal/workflows"
 )
 
@@ -26,10 +28,10 @@ import (
 // ingress stops. What is left is for the next start.
 const drainTimeout = 5 * time.Second
 
-// Ingress serves webhooks on public and the admin address on admin until ctx is
+// Ingress serves webhooks on public and the admin address on private until ctx is
 // done, then lets the deliveries under way finish. It closes the listeners.
-func Ingress(ctx context.Context, cfg config.Ingress, public, admin net.Listener, log *slog.Logger) error {
-	defer func() { _ = errors.Join(public.Close(), admin.Close()) }() // mostly closed by then
+func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listener, log *slog.Logger) error {
+	defer func() { _ = errors.Join(public.Close(), private.Close()) }() // mostly closed by then
 	told, err := telemetry.Start(ctx, "sentry-temporal-ingress", log)
 	if err != nil {
 		return err
@@ -54,18 +56,18 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, admin net.Listener
 		MaxBodyBytes: cfg.MaxBodyBytes,
 		Inbox:        starts,
 		Log:          log,
-		Observers:    []func(context.Context, ingress.Delivery){count, ingress.Describe},
+		Observers:    []func(context.Context, web.Delivery){count, ingress.Describe},
 	}
-	admins := ingress.AdminOptions{
+	admins := admin.Options{
 		Ready:   connections.Ready,
 		Metrics: told.Metrics(),
 		Codec:   starter.Codec(),
 		UIURL:   cfg.Temporal.UIURL,
 		Log:     log,
 	}
-	recent := ingress.NewRecent(cfg.Integrations)
+	recent := admin.NewRecent(cfg.Integrations)
 	webhooks.Observers = append(webhooks.Observers, recent.Observe)
-	admins.Status = &ingress.Status{
+	admins.Status = &admin.Status{
 		Integrations: cfg.Integrations,
 		Workflows:    workflows.All,
 		Recent:       recent,
@@ -114,10 +116,10 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, admin net.Listener
 		admins.Status.Journal = kept.Stats
 	}
 
-	log.InfoContext(ctx, "ingress listens", telemetry.KeyAddress, public.Addr().String(), "admin_address", admin.Addr().String())
+	log.InfoContext(ctx, "ingress listens", telemetry.KeyAddress, public.Addr().String(), "admin_address", private.Addr().String())
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return ingress.Serve(ctx, public, traced(told, ingress.New(webhooks)), log) })
-	group.Go(func() error { return ingress.Serve(ctx, admin, ingress.Admin(admins), log) })
+	group.Go(func() error { return web.Serve(ctx, public, traced(told, ingress.New(webhooks)), log) })
+	group.Go(func() error { return web.Serve(ctx, private, admin.New(admins), log) })
 	group.Go(func() error {
 		_ = connections.Await(ctx) // only ctx ends it, and that is no error
 		return nil

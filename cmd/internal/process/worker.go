@@ -13,11 +13,12 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"sentry-temporal/activities"
-	"sentry-temporal/ingress"
+	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
 	"sentry-temporal/internal/triage"
+	"sentry-temporal/internal/web"
 	"sentry-temporal/workflows"
 )
 
@@ -25,11 +26,11 @@ import (
 const workerStopTimeout = 20 * time.Second
 
 // Worker runs workflows and activities, one worker for each distinct namespace
-// and task queue of the integrations, and serves the admin address on admin,
+// and task queue of the integrations, and serves the admin address on listener,
 // until ctx is done. Then it lets the activities under way finish. It waits for
 // a Temporal that does not answer yet. It closes the listener.
-func Worker(ctx context.Context, cfg config.Worker, admin net.Listener, log *slog.Logger) error {
-	defer func() { _ = admin.Close() }() // mostly closed by then
+func Worker(ctx context.Context, cfg config.Worker, listener net.Listener, log *slog.Logger) error {
+	defer func() { _ = listener.Close() }() // mostly closed by then
 	told, err := telemetry.Start(ctx, "sentry-temporal-worker", log)
 	if err != nil {
 		return err
@@ -53,7 +54,7 @@ func Worker(ctx context.Context, cfg config.Worker, admin net.Listener, log *slo
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		handler := ingress.Admin(ingress.AdminOptions{
+		handler := admin.New(admin.Options{
 			Ready: func(ctx context.Context) error {
 				if !polling.Load() {
 					return errors.New("not all workers are started")
@@ -63,12 +64,12 @@ func Worker(ctx context.Context, cfg config.Worker, admin net.Listener, log *slo
 			Metrics: told.Metrics(),
 			Log:     log,
 		})
-		if err := ingress.Serve(ctx, admin, handler, log); err != nil {
+		if err := web.Serve(ctx, listener, handler, log); err != nil {
 			fatal(err)
 		}
 	}()
 	defer func() { <-served }()
-	log.InfoContext(ctx, "worker listens", "admin_address", admin.Addr().String())
+	log.InfoContext(ctx, "worker listens", "admin_address", listener.Addr().String())
 
 	started := map[starter.Environment]bool{}
 	for _, integration := range cfg.Integrations {

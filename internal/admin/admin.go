@@ -1,4 +1,7 @@
-package ingress
+// Package admin is the admin address of both programs: probes and metrics, and of
+// the ingress the status page, the parked deliveries and the codec for the
+// Temporal UI.
+package admin
 
 import (
 	"context"
@@ -17,6 +20,7 @@ import (
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/telemetry"
+	"sentry-temporal/internal/web"
 )
 
 // Parking is where deliveries are that cannot become runs without a person's
@@ -29,8 +33,8 @@ type Parking interface {
 	Discard(ctx context.Context, id uint64) error
 }
 
-// AdminOptions are what the admin handler is made of.
-type AdminOptions struct {
+// Options are what the admin handler is made of.
+type Options struct {
 	Ready   func(context.Context) error // whether Temporal answers
 	Metrics http.Handler                // nil for none
 	Parking Parking                     // nil without a journal
@@ -50,7 +54,7 @@ const (
 	parkedPage = 100
 )
 
-// Admin returns the handler for the admin address, which is not for the public:
+// New returns the handler for the admin address, which is not for the public:
 //
 //	GET    /healthz            whether the process is up
 //	GET    /readyz             whether Temporal answers
@@ -66,9 +70,9 @@ const (
 //
 // All but healthz, readyz and metrics answer only what cannot come from a page
 // of another site that an engineer has open.
-func Admin(o AdminOptions) http.Handler {
+func New(o Options) http.Handler {
 	a := &admin{o}
-	router := newRouter()
+	router := web.NewRouter()
 	router.GET("/healthz", func(c *gin.Context) { c.PureJSON(http.StatusOK, gin.H{"status": "up"}) })
 	router.GET("/readyz", a.ready)
 	if o.Metrics != nil {
@@ -96,19 +100,19 @@ func Admin(o AdminOptions) http.Handler {
 			codec.ServeHTTP(c.Writer, c.Request)
 		})
 	}
-	router.NoMethod(func(c *gin.Context) { refuse(c, http.StatusMethodNotAllowed, "not this method") })
-	router.NoRoute(func(c *gin.Context) { refuse(c, http.StatusNotFound, "nothing is here") })
+	router.NoMethod(func(c *gin.Context) { web.Refuse(c, http.StatusMethodNotAllowed, "not this method") })
+	router.NoRoute(func(c *gin.Context) { web.Refuse(c, http.StatusNotFound, "nothing is here") })
 	return router
 }
 
-type admin struct{ AdminOptions }
+type admin struct{ Options }
 
 func (a *admin) ready(c *gin.Context) {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
 	defer cancel()
 	if err := a.Ready(ctx); err != nil {
 		a.Log.WarnContext(ctx, "not ready", telemetry.KeyError, err.Error())
-		refuse(c, http.StatusServiceUnavailable, err.Error())
+		web.Refuse(c, http.StatusServiceUnavailable, err.Error())
 		return
 	}
 	c.PureJSON(http.StatusOK, gin.H{"status": "ready"})
@@ -117,7 +121,7 @@ func (a *admin) ready(c *gin.Context) {
 func (a *admin) listParked(c *gin.Context) {
 	after, err := strconv.ParseUint(c.DefaultQuery("after", "0"), 10, 64)
 	if err != nil {
-		refuse(c, http.StatusBadRequest, "after is not an id")
+		web.Refuse(c, http.StatusBadRequest, "after is not an id")
 		return
 	}
 	list, err := a.Parking.Parked(after, parkedPage)
@@ -181,7 +185,7 @@ func (a *admin) discardParked(c *gin.Context) {
 func (a *admin) withID(c *gin.Context, do func(id uint64) error) {
 	id, err := strconv.ParseUint(c.Param("id"), 10, 64)
 	if err != nil {
-		refuse(c, http.StatusNotFound, journal.ErrNotParked.Error())
+		web.Refuse(c, http.StatusNotFound, journal.ErrNotParked.Error())
 		return
 	}
 	if err := do(id); err != nil {
@@ -191,11 +195,11 @@ func (a *admin) withID(c *gin.Context, do func(id uint64) error) {
 
 func (a *admin) fail(c *gin.Context, err error) {
 	if errors.Is(err, journal.ErrNotParked) {
-		refuse(c, http.StatusNotFound, journal.ErrNotParked.Error())
+		web.Refuse(c, http.StatusNotFound, journal.ErrNotParked.Error())
 		return
 	}
 	a.Log.ErrorContext(c.Request.Context(), "admin request", telemetry.KeyError, err.Error())
-	refuse(c, http.StatusInternalServerError, internalError)
+	web.Refuse(c, http.StatusInternalServerError, web.InternalError)
 }
 
 // allowUI lets the Temporal UI, in its users' browsers, ask from its own
@@ -206,7 +210,7 @@ func (a *admin) allowUI(c *gin.Context) {
 	if err != nil || a.UIURL == "" || !sameOrigin(origin, ui) {
 		if origin != "" {
 			c.Abort()
-			refuse(c, http.StatusForbidden, "this is for the Temporal UI")
+			web.Refuse(c, http.StatusForbidden, "this is for the Temporal UI")
 		}
 		return // not a browser
 	}
@@ -236,7 +240,7 @@ func localOnly(c *gin.Context) {
 	}
 	if err := crossOrigin.Check(c.Request); err != nil {
 		c.Abort()
-		refuse(c, http.StatusForbidden, "this does not answer pages of other sites")
+		web.Refuse(c, http.StatusForbidden, "this does not answer pages of other sites")
 	}
 }
 
@@ -248,6 +252,6 @@ func knownHost(c *gin.Context) {
 	}
 	if net.ParseIP(strings.Trim(host, "[]")) == nil && strings.Contains(host, ".") {
 		c.Abort()
-		refuse(c, http.StatusForbidden, "this does not answer to this name: use an address or localhost")
+		web.Refuse(c, http.StatusForbidden, "this does not answer to this name: use an address or localhost")
 	}
 }

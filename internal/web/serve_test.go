@@ -1,4 +1,4 @@
-package ingress_test
+package web_test
 
 import (
 	"bufio"
@@ -9,11 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
-	"sentry-temporal/ingress"
+	"sentry-temporal/internal/web"
 )
 
 func listen(t testing.TB) net.Listener {
@@ -35,7 +34,7 @@ func TestStoppingLetsDeliveriesUnderWayFinish(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	l := listen(t)
 	served := make(chan error, 1)
-	go func() { served <- ingress.Serve(ctx, l, handler, slog.New(slog.DiscardHandler)) }()
+	go func() { served <- web.Serve(ctx, l, handler, slog.New(slog.DiscardHandler)) }()
 
 	got := make(chan string, 1)
 	go func() {
@@ -80,7 +79,7 @@ func TestSlowSendersAreCutOff(t *testing.T) {
 			w.WriteHeader(http.StatusBadRequest)
 		}
 	})
-	go func() { _ = ingress.Serve(t.Context(), l, handler, slog.New(slog.DiscardHandler)) }()
+	go func() { _ = web.Serve(t.Context(), l, handler, slog.New(slog.DiscardHandler)) }()
 	for name, sent := range map[string]string{
 		"headers that never end": "POST / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
 		"a body that never ends": "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
@@ -105,56 +104,5 @@ func TestSlowSendersAreCutOff(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestAdmin(t *testing.T) {
-	down := errors.New("Temporal at 127.0.0.1:7233 does not answer")
-	tests := map[string]struct {
-		path   string
-		ready  error
-		status int
-	}{
-		"the process is up":                      {path: "/healthz", status: 200},
-		"the process is up without Temporal":     {path: "/healthz", ready: down, status: 200},
-		"ready while Temporal answers":           {path: "/readyz", status: 200},
-		"not ready while Temporal does not":      {path: "/readyz", ready: down, status: 503},
-		"webhooks are not for the admin address": {path: "/webhooks/sentry", status: 404},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			l := listen(t)
-			handler := ingress.Admin(ingress.AdminOptions{
-				Ready: func(context.Context) error { return test.ready },
-				Log:   slog.New(slog.DiscardHandler),
-			})
-			go func() { _ = ingress.Serve(t.Context(), l, handler, slog.New(slog.DiscardHandler)) }()
-			response, err := http.Get("http://" + l.Addr().String() + test.path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer response.Body.Close()
-			text, _ := io.ReadAll(response.Body)
-			if response.StatusCode != test.status {
-				t.Errorf("answered %d %s", response.StatusCode, text)
-			}
-			if test.ready != nil && test.status == 503 && !strings.Contains(string(text), "Temporal") {
-				t.Errorf("the answer does not say what is wrong: %s", text)
-			}
-		})
-	}
-}
-
-func TestHealthIsNotOnThePublicAddress(t *testing.T) {
-	s := newServer(t, &starts{})
-	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
-		response, err := http.Get(s.URL + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response.Body.Close()
-		if response.StatusCode != http.StatusNotFound {
-			t.Errorf("%s answered %d", path, response.StatusCode)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package ingress
+package admin
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/web"
 )
 
 const (
@@ -29,7 +30,7 @@ type Recent struct {
 
 // remembered is a delivery with the number that it came as, from 1.
 type remembered struct {
-	Delivery
+	web.Delivery
 	number uint64
 }
 
@@ -42,9 +43,9 @@ func NewRecent(integrations []config.Integration) *Recent {
 	return r
 }
 
-// Observe is an observer for [Options]. It is as quick as copying some short
+// Observe is an observer for the ingress. It is as quick as copying some short
 // texts.
-func (r *Recent) Observe(_ context.Context, d Delivery) {
+func (r *Recent) Observe(_ context.Context, d web.Delivery) {
 	for _, text := range []*string{
 		&d.RequestID, &d.Integration, &d.Event, &d.Subject.IssueID, &d.Subject.ShortID, &d.Subject.Project,
 		&d.Subject.Level, &d.Subject.Title, &d.Reason,
@@ -63,7 +64,7 @@ func (r *Recent) Observe(_ context.Context, d Delivery) {
 	defer r.mu.Unlock()
 	r.count++
 	r.ring[r.count%maxRecent] = remembered{Delivery: d, number: r.count}
-	if _, known := r.last[d.Integration]; known && d.Outcome != Refused {
+	if _, known := r.last[d.Integration]; known && d.Outcome != web.Refused {
 		r.last[d.Integration] = d.Time
 	}
 }

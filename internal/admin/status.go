@@ -1,4 +1,4 @@
-package ingress
+package admin
 
 import (
 	"bytes"
@@ -22,6 +22,7 @@ import (
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/triage"
+	"sentry-temporal/internal/web"
 )
 
 // Status is what the status page shows. The page has no secret, signature or
@@ -47,7 +48,7 @@ const (
 
 // outcomes are all that there are, in the order of the page.
 var outcomes = []string{
-	string(starter.Started), string(starter.Existing), string(starter.Accepted), string(starter.Ignored), Refused, Failed,
+	string(starter.Started), string(starter.Existing), string(starter.Accepted), string(starter.Ignored), web.Refused, web.Failed,
 }
 
 var (

@@ -1,4 +1,4 @@
-package ingress_test
+package admin_test
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"sentry-temporal/ingress"
+	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
@@ -40,7 +40,7 @@ func adminServer(t *testing.T, n int) (url string, kept *journal.Journal) {
 		}
 	}
 	park(t, kept, n)
-	s := httptest.NewServer(ingress.Admin(ingress.AdminOptions{
+	s := httptest.NewServer(admin.New(admin.Options{
 		Ready:   func(context.Context) error { return nil },
 		Parking: kept,
 		Codec:   starter.Codec(),
@@ -231,5 +231,51 @@ func TestTheTemporalUIReadsCompressedPayloads(t *testing.T) {
 	}
 	if status, _, _ := ask(t, http.MethodPost, url+"/codec/encode", bytes.NewReader(body)); status != http.StatusNotFound {
 		t.Errorf("encode answered %d: nobody needs it", status)
+	}
+}
+
+func TestProbes(t *testing.T) {
+	down := errors.New("Temporal at 127.0.0.1:7233 does not answer")
+	tests := map[string]struct {
+		path   string
+		ready  error
+		status int
+	}{
+		"the process is up":                      {path: "/healthz", status: 200},
+		"the process is up without Temporal":     {path: "/healthz", ready: down, status: 200},
+		"ready while Temporal answers":           {path: "/readyz", status: 200},
+		"not ready while Temporal does not":      {path: "/readyz", ready: down, status: 503},
+		"webhooks are not for the admin address": {path: "/webhooks/sentry", status: 404},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewServer(admin.New(admin.Options{
+				Ready: func(context.Context) error { return test.ready },
+				Log:   slog.New(slog.DiscardHandler),
+			}))
+			defer s.Close()
+			status, text, _ := ask(t, http.MethodGet, s.URL+test.path, nil)
+			if status != test.status {
+				t.Errorf("answered %d %s", status, text)
+			}
+			if test.ready != nil && test.status == 503 && !strings.Contains(string(text), "Temporal") {
+				t.Errorf("the answer does not say what is wrong: %s", text)
+			}
+		})
+	}
+}
+
+func TestMetricsAnswerUnderAnyName(t *testing.T) {
+	s := httptest.NewServer(admin.New(admin.Options{
+		Ready:   func(context.Context) error { return nil },
+		Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		Log:     slog.New(slog.DiscardHandler),
+	}))
+	defer s.Close()
+	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
+		status, _, _ := ask(t, http.MethodGet, s.URL+path, nil, func(r *http.Request) { r.Host = "ingress.monitoring.svc.cluster.local" })
+		if status != http.StatusOK {
+			t.Errorf("%s answered %d", path, status)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package ingress
+package web
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 const (
 	readHeaderTimeout = 3 * time.Second
 	readTimeout       = 5 * time.Second  // headers and body
-	writeTimeout      = 20 * time.Second // from the end of the headers; more than maxWait
+	writeTimeout      = 20 * time.Second // from the end of the headers; more than any sender may ask to wait
 	idleTimeout       = 60 * time.Second
 	maxHeaderBytes    = 16 << 10
 	stopTimeout       = 10 * time.Second
