@@ -19,12 +19,12 @@ import (
 
 var server *devserver.Server
 
-// Main is a package's TestMain: it runs the tests beside a server.
-func Main(m *testing.M, o devserver.Options) {
+// Main is a package's TestMain: it runs the tests, a [testing.M], beside a server.
+func Main(m interface{ Run() int }, o devserver.Options) {
 	os.Exit(run(m, o))
 }
 
-func run(m *testing.M, o devserver.Options) int {
+func run(m interface{ Run() int }, o devserver.Options) int {
 	s, err := startServer(context.Background(), o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
