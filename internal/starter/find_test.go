@@ -27,7 +27,27 @@ func searchable(t *testing.T) *starter.Connections {
 	if _, err := connections.AddAttributes(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	awaitAttributes(t, connections.Environments()["sentry"].Client, starter.Attributes...)
 	return connections
+}
+
+// awaitAttributes returns once the server takes queries for the attributes: it
+// lists them seconds before it does.
+func awaitAttributes(t *testing.T, c client.Client, names ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	query := strings.Join(names, `="" AND `) + `=""`
+	for {
+		_, err := c.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Query: query})
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+		<-time.After(50 * time.Millisecond)
+	}
 }
 
 // startSample starts the runs of a sample in which old texts are replaced by new

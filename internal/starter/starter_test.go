@@ -27,7 +27,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	devservertest.Main(m, devserver.Options{Namespaces: []string{"searchable", "plain", "mistyped", "shrinking"}})
+	devservertest.Main(m, devserver.Options{Namespaces: []string{"searchable", "plain", "mistyped", "shrinking", "texts"}})
 }
 
 var (

@@ -265,11 +265,7 @@ func TestWhatIsKeptBecomesRunsOnceTemporalIsThere(t *testing.T) {
 	stop()
 	runIngressWith(t, address, dir)
 	runWorker(t, address)
-	late, err := devserver.Start(t.Context(), devserver.Options{Port: port, Namespaces: []string{"mobile"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(late.Kill)
+	devservertest.Start(t, devserver.Options{Port: port, Namespaces: []string{"mobile"}})
 	c, err := client.Dial(client.Options{HostPort: address})
 	if err != nil {
 		t.Fatal(err)
@@ -321,11 +317,7 @@ func TestTemporalComesLateToAnIngressWithoutAJournal(t *testing.T) {
 		t.Errorf("the answer took %s", took)
 	}
 
-	late, err := devserver.Start(t.Context(), devserver.Options{Port: port, Namespaces: []string{"mobile"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(late.Kill)
+	devservertest.Start(t, devserver.Options{Port: port, Namespaces: []string{"mobile"}})
 	var answer hook.Answer
 	for answer = send(t, public, integrations[0], "comment.created"); answer.Code != http.StatusAccepted; {
 		answer = send(t, public, integrations[0], "comment.created") // its gRPC connection backs off
