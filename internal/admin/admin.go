@@ -26,7 +26,7 @@ import (
 // Parking is where deliveries are that cannot become runs without a person's
 // help.
 type Parking interface {
-	Parked(after uint64, limit int) ([]journal.Parked, error)
+	Parked(after uint64, limit int) ([]journal.Item, error)
 	Export(id uint64) (sentry.Envelope, error)
 	Unpark(ctx context.Context, id uint64) error
 	UnparkAll(ctx context.Context) (int, error)
@@ -129,7 +129,7 @@ func (a *admin) listParked(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	c.PureJSON(http.StatusOK, gin.H{"parked": append([]journal.Parked{}, list...)})
+	c.PureJSON(http.StatusOK, gin.H{"parked": append([]journal.Item{}, list...)})
 }
 
 func (a *admin) exportParked(c *gin.Context) {
@@ -185,7 +185,7 @@ func (a *admin) discardParked(c *gin.Context) {
 func (a *admin) withID(c *gin.Context, do func(id uint64) error) {
 	id, err := strconv.ParseUint(c.Param("id"), 10, 64)
 	if err != nil {
-		web.Refuse(c, http.StatusNotFound, journal.ErrNotParked.Error())
+		web.Refuse(c, http.StatusNotFound, journal.ErrNotFound.Error())
 		return
 	}
 	if err := do(id); err != nil {
@@ -194,8 +194,8 @@ func (a *admin) withID(c *gin.Context, do func(id uint64) error) {
 }
 
 func (a *admin) fail(c *gin.Context, err error) {
-	if errors.Is(err, journal.ErrNotParked) {
-		web.Refuse(c, http.StatusNotFound, journal.ErrNotParked.Error())
+	if errors.Is(err, journal.ErrNotFound) {
+		web.Refuse(c, http.StatusNotFound, journal.ErrNotFound.Error())
 		return
 	}
 	a.Log.ErrorContext(c.Request.Context(), "admin request", telemetry.KeyError, err.Error())

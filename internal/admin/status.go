@@ -93,7 +93,7 @@ type page struct {
 	Workflows    []workflowRow
 	Problem      string // of Temporal; empty if it answers
 	Journal      *journal.Stats
-	Parked       []journal.Parked
+	Parked       []journal.Item
 	ParkedFault  string // why Parked could not be read
 	Filter       filter
 	Events       []string // to filter by

@@ -130,7 +130,11 @@ func (c *Connections) sorted() []place {
 	})
 }
 
-// ask returns nil if Temporal answers for namespace.
+// Reach returns nil if Temporal answers for the environment's namespace.
+func (e Environment) Reach(ctx context.Context) error {
+	return ask(ctx, e.Client, e.Namespace)
+}
+
 func ask(ctx context.Context, c client.Client, namespace string) error {
 	_, err := c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: namespace})
 	return err

@@ -16,8 +16,12 @@ import (
 	"time"
 
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	temporallog "go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/workflow"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"sentry-temporal/activities"
 	"sentry-temporal/cmd/internal/hook"
@@ -43,6 +47,19 @@ func (s *slow) TakeItsTime(context.Context, string) (string, error) {
 
 var slowActivity = &slow{began: make(chan struct{}), finish: make(chan struct{})}
 
+// held is an activity that ends when its worker stops and a test lets it.
+type held struct{ began, stopping, finish chan struct{} }
+
+func (h *held) WaitForTheEnd(ctx context.Context, _ string) (string, error) {
+	h.began <- struct{}{}
+	<-activity.GetWorkerStopChannel(ctx)
+	h.stopping <- struct{}{}
+	<-h.finish
+	return "finished", nil
+}
+
+var heldActivity = &held{began: make(chan struct{}), stopping: make(chan struct{}), finish: make(chan struct{})}
+
 var stumbled atomic.Bool
 
 func TestMain(m *testing.M) {
@@ -55,8 +72,11 @@ func TestMain(m *testing.M) {
 		}
 		return "", errors.New("the run fails")
 	}, triage.On("sentry.installation.deleted"))
-	workflows.All = append(workflows.All, slowWorkflow, stumbling)
-	activities.All = append(activities.All, slowActivity)
+	holding := triage.New("wait_for_the_end", func(ctx workflow.Context, _ sentry.Envelope) (string, error) {
+		return triage.Do(ctx, heldActivity.WaitForTheEnd, "")
+	}, triage.On("sentry.installation.held"))
+	workflows.All = append(workflows.All, slowWorkflow, stumbling, holding)
+	activities.All = append(activities.All, slowActivity, heldActivity)
 	devservertest.Main(m, devserver.Options{Namespaces: []string{"mobile"}})
 }
 
@@ -363,4 +383,110 @@ func TestAStoppingWorkerLetsActivitiesUnderWayFinish(t *testing.T) {
 	if err := c.GetWorkflow(t.Context(), answer.Runs[0].WorkflowID, "").Get(t.Context(), &result); err != nil || result != "finished" {
 		t.Errorf("the run ended with %q, %v", result, err)
 	}
+}
+
+// clientOf returns a client of a namespace of the dev server.
+func clientOf(t *testing.T, namespace string) client.Client {
+	t.Helper()
+	c, err := client.NewLazyClient(client.Options{
+		HostPort: devservertest.Server().Address, Namespace: namespace, Logger: temporallog.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// begin starts a run on a task queue, once its namespace takes one.
+func begin(t *testing.T, c client.Client, queue, workflow string) client.WorkflowRun {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{TaskQueue: queue}, workflow, sentry.Envelope{Body: sentry.Body(`{}`)})
+		if err == nil {
+			return run
+		}
+		if _, missing := errors.AsType[*serviceerror.NamespaceNotFound](err); !missing {
+			t.Fatal(err)
+		}
+	}
+}
+
+// runWorkerOf runs a worker of integrations at addresses of their own.
+func runWorkerOf(t *testing.T, of ...config.Integration) (admin string, stop func()) {
+	t.Helper()
+	cfg := common(devservertest.Server().Address)
+	cfg.Integrations = of
+	nobody := listen(t)
+	nobody.Close()
+	cfg.Temporal.Profiles = map[string]config.Temporal{"away": {Client: client.Options{HostPort: nobody.Addr().String()}}}
+	a := listen(t)
+	stop = inBackground(t, func(ctx context.Context) error {
+		return process.Worker(ctx, config.Worker{Common: cfg}, a, slog.New(slog.DiscardHandler))
+	})
+	return "http://" + a.Addr().String(), stop
+}
+
+func TestAWorkerRunsWhatItCanAndTheRestOnceItIsThere(t *testing.T) {
+	const queue = "what-it-can"
+	admin, _ := runWorkerOf(t,
+		config.Integration{Name: "away", Profile: "away", Namespace: "default", TaskQueue: queue},
+		config.Integration{Name: "late", Namespace: "late", TaskQueue: queue},
+		config.Integration{Name: "sentry", Namespace: "default", TaskQueue: queue},
+	)
+	if err := begin(t, clientOf(t, "default"), queue, "triage_sentry_issue").Get(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if status := ready(t, admin); status != http.StatusOK {
+		t.Errorf("with one that polls /readyz answered %d", status)
+	}
+	late := clientOf(t, "late")
+	_, err := late.WorkflowService().RegisterNamespace(t.Context(), &workflowservice.RegisterNamespaceRequest{
+		Namespace: "late", WorkflowExecutionRetentionPeriod: durationpb.New(24 * time.Hour),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := begin(t, late, queue, "triage_sentry_issue").Get(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAWorkerThatPollsNothingIsNotReady(t *testing.T) {
+	admin, _ := runWorkerOf(t, config.Integration{Name: "away", Profile: "away", Namespace: "default", TaskQueue: "q"})
+	if status := ready(t, admin); status != http.StatusServiceUnavailable {
+		t.Errorf("/readyz answered %d", status)
+	}
+}
+
+// Each activity learns that its worker stops while the other is still under way.
+func TestAllWorkersStopAtTheSameTime(t *testing.T) {
+	const queue = "same-time"
+	_, stop := runWorkerOf(t,
+		config.Integration{Name: "sentry", Namespace: "default", TaskQueue: queue},
+		config.Integration{Name: "mobile", Namespace: "mobile", TaskQueue: queue},
+	)
+	begin(t, clientOf(t, "default"), queue, "wait_for_the_end")
+	begin(t, clientOf(t, "mobile"), queue, "wait_for_the_end")
+	<-heldActivity.began
+	<-heldActivity.began
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		stop()
+	}()
+	for range 2 {
+		select {
+		case <-heldActivity.stopping:
+		case <-stopped:
+			t.Fatal("the worker stopped with activities under way")
+		case <-time.After(15 * time.Second):
+			close(heldActivity.finish)
+			t.Fatal("a worker waits for the other to stop")
+		}
+	}
+	close(heldActivity.finish)
+	<-stopped
 }
