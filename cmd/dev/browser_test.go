@@ -387,8 +387,12 @@ func troubled(t *testing.T) (address string) {
 		})
 	}
 	server := httptest.NewServer(admin.New(admin.Options{
-		Ready: func(context.Context) error {
-			return errors.New("ask Temporal at temporal.internal:7233: connection refused")
+		Ready: func() error { return nil },
+		Temporal: func() []admin.NamespaceState {
+			return []admin.NamespaceState{
+				{Namespace: "default", Status: admin.StatusOK},
+				{Connection: "europe", Namespace: "backend-team", Status: admin.StatusUnreachable, Problem: "ask Temporal at temporal.internal:7233: connection refused"},
+			}
 		},
 		Parking: parking{},
 		UIURL:   "http://127.0.0.1:1",

@@ -28,6 +28,10 @@ import (
 // ingress stops. What is left is for the next start.
 const drainTimeout = 5 * time.Second
 
+// roomForOne is what the journal must have left for the ingress to be ready:
+// more than most deliveries take.
+const roomForOne = 64 << 10
+
 // Ingress serves webhooks on public and the admin address on private until ctx is
 // done, then lets the deliveries under way finish. It closes the listeners.
 func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listener, log *slog.Logger) error {
@@ -54,16 +58,19 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	webhooks := ingress.Options{
 		Integrations: cfg.Integrations,
 		MaxBodyBytes: cfg.MaxBodyBytes,
-		Inbox:        starts,
 		Log:          log,
 		Observers:    []func(context.Context, web.Delivery){count, ingress.Describe},
 	}
+	watch := admin.NewWatch(namespacesOf(cfg.Integrations, connections), log)
+	if err := measureTemporal(told.Meter(), watch.States); err != nil {
+		return err
+	}
 	admins := admin.Options{
-		Ready:   connections.Ready,
-		Metrics: told.Metrics(),
-		Codec:   starter.Codec(),
-		UIURL:   cfg.Temporal.UIURL,
-		Log:     log,
+		Temporal: watch.States,
+		Metrics:  told.Metrics(),
+		Codec:    starter.Codec(),
+		UIURL:    cfg.Temporal.UIURL,
+		Log:      log,
 	}
 	recent := admin.NewRecent(cfg.Integrations)
 	webhooks.Observers = append(webhooks.Observers, recent.Observe)
@@ -74,59 +81,69 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		WebhookURL:   cmp.Or(cfg.PublicURL, localURL(public.Addr())),
 		Guessed:      cfg.PublicURL == "",
 	}
-	if cfg.JournalDir != "" {
-		commits, err := measureCommits(told.Meter())
-		if err != nil {
-			return err
-		}
-		kept, err := journal.Open(cfg.JournalDir, journal.Options{
-			MaxBytes: cfg.JournalMaxBytes,
-			OnCommit: commits,
-			Inject:   telemetry.TraceParent,
-			Extract:  telemetry.WithTraceParent,
-			Log:      log,
-		})
-		if err != nil {
-			return err
-		}
-		forwarder := journal.NewForwarder(kept, starts.Start, journal.ForwarderOptions{
-			DrainTimeout: drainTimeout,
-			Permanent:    starter.Permanent,
-			Log:          log,
-		})
-		// The forwarder outlives the servers, to start what they took last.
-		forwarding, stop := context.WithCancel(context.WithoutCancel(ctx))
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			forwarder.Run(forwarding)
-		}()
-		defer func() {
-			stop()
-			<-done
-			if err := kept.Close(); err != nil {
-				log.ErrorContext(ctx, "journal does not close", telemetry.KeyError, err.Error())
-			}
-		}()
-		if err := measureJournal(told.Meter(), kept); err != nil {
-			return err
-		}
-		webhooks.Inbox = journal.NewInbox(kept, forwarder, starts.Plan)
-		admins.Parking = kept
-		admins.Status.Journal = kept.Stats
+	commits, err := measureCommits(told.Meter())
+	if err != nil {
+		return err
 	}
+	kept, err := journal.Open(cfg.JournalDir, journal.Options{
+		MaxBytes: cfg.JournalMaxBytes,
+		OnCommit: commits,
+		Inject:   telemetry.TraceParent,
+		Extract:  telemetry.WithTraceParent,
+		Log:      log,
+	})
+	if err != nil {
+		return err
+	}
+	forwarder := journal.NewForwarder(kept, starts.Start, journal.ForwarderOptions{
+		DrainTimeout: drainTimeout,
+		Permanent:    starter.Permanent,
+		Log:          log,
+	})
+	// The forwarder outlives the servers, to start what they took last.
+	forwarding, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		forwarder.Run(forwarding)
+	}()
+	defer func() {
+		stop()
+		<-done
+		if err := kept.Close(); err != nil {
+			log.ErrorContext(ctx, "journal does not close", telemetry.KeyError, err.Error())
+		}
+	}()
+	if err := measureJournal(told.Meter(), kept); err != nil {
+		return err
+	}
+	webhooks.Inbox = journal.NewInbox(kept, forwarder, starts.Plan)
+	admins.Parking = kept
+	admins.Ready = func() error { return canKeep(ctx, kept.Stats()) }
+	admins.Status.Journal = kept.Stats
 
 	log.InfoContext(ctx, "ingress listens", telemetry.KeyAddress, public.Addr().String(), "admin_address", private.Addr().String())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return web.Serve(ctx, public, traced(told, ingress.New(webhooks)), log) })
 	group.Go(func() error { return web.Serve(ctx, private, admin.New(admins), log) })
 	group.Go(func() error {
-		_ = connections.Await(ctx) // only ctx ends it, and that is no error
+		watch.Run(ctx)
 		return nil
 	})
 	err = group.Wait()
 	log.InfoContext(ctx, "ingress stopped")
 	return err
+}
+
+// canKeep returns nil if the ingress can keep a delivery, and else why not.
+func canKeep(ctx context.Context, stats journal.Stats) error {
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("the ingress stops")
+	case stats.PendingBytes+stats.ParkedBytes+roomForOne > stats.MaxBytes:
+		return journal.ErrFull
+	}
+	return nil
 }
 
 // localURL is the base address of a listener as this machine reaches it.

@@ -50,25 +50,38 @@ func Worker(ctx context.Context, cfg config.Worker, listener net.Listener, log *
 	ctx, fatal := context.WithCancelCause(ctx)
 	defer fatal(nil)
 
-	var polling atomic.Bool // all workers
+	watch := admin.NewWatch(namespacesOf(cfg.Integrations, connections), log)
+	if err := measureTemporal(told.Meter(), watch.States); err != nil {
+		return err
+	}
+	var polling atomic.Bool // at least one worker
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
 		handler := admin.New(admin.Options{
-			Ready: func(ctx context.Context) error {
+			Ready: func() error {
 				if !polling.Load() {
-					return errors.New("not all workers are started")
+					return errors.New("no task queue is polled")
 				}
-				return connections.Ready(ctx)
+				return nil
 			},
-			Metrics: told.Metrics(),
-			Log:     log,
+			Temporal: watch.States,
+			Metrics:  told.Metrics(),
+			Log:      log,
 		})
 		if err := web.Serve(ctx, listener, handler, log); err != nil {
 			fatal(err)
 		}
 	}()
-	defer func() { <-served }()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		watch.Run(ctx)
+	}()
+	defer func() {
+		<-served
+		<-watched
+	}()
 	log.InfoContext(ctx, "worker listens", "admin_address", listener.Addr().String())
 
 	started := map[starter.Environment]bool{}
@@ -83,9 +96,9 @@ func Worker(ctx context.Context, cfg config.Worker, listener net.Listener, log *
 			break // ctx is done
 		}
 		defer w.Stop()
+		polling.Store(true)
 		log.InfoContext(ctx, "worker polls", telemetry.KeyNamespace, environment.Namespace, telemetry.KeyTaskQueue, environment.TaskQueue)
 	}
-	polling.Store(ctx.Err() == nil)
 	<-ctx.Done()
 	log.InfoContext(ctx, "worker stops")
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
