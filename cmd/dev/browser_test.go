@@ -387,8 +387,12 @@ func troubled(t *testing.T) (address string) {
 		})
 	}
 	server := httptest.NewServer(admin.New(admin.Options{
-		Ready: func(context.Context) error {
-			return errors.New("ask Temporal at temporal.internal:7233: connection refused")
+		Ready: func() error { return nil },
+		Temporal: func() []admin.NamespaceState {
+			return []admin.NamespaceState{
+				{Namespace: "default", Status: admin.StatusOK},
+				{Connection: "europe", Namespace: "backend-team", Status: admin.StatusUnreachable, Problem: "ask Temporal at temporal.internal:7233: connection refused"},
+			}
 		},
 		Parking: parking{},
 		UIURL:   "http://127.0.0.1:1",
@@ -408,8 +412,8 @@ func troubled(t *testing.T) (address string) {
 // parking holds a delivery and a damaged record.
 type parking struct{ admin.Parking }
 
-func (parking) Parked(uint64, int) ([]journal.Parked, error) {
-	return []journal.Parked{
+func (parking) Parked(uint64, int) ([]journal.Item, error) {
+	return []journal.Item{
 		{ID: 7, Received: time.Now(), ParkedAt: time.Now(), Event: "sentry.error.created", Integration: "backend", Reason: starter.ErrTooLarge.Error(), Size: 3 << 20},
 		{ID: 9, ParkedAt: time.Now(), Reason: "the record is damaged"},
 	}, nil

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
 	"go.temporal.io/sdk/converter"
@@ -33,20 +32,32 @@ type Parking interface {
 	Discard(ctx context.Context, id uint64) error
 }
 
+// Check asks for one of the loops of a process.
+type Check struct {
+	Name string
+	Turn func() error // nil if it turns, or has no reason to
+}
+
 // Options are what the admin handler is made of.
 type Options struct {
-	Ready   func(context.Context) error // whether Temporal answers
-	Metrics http.Handler                // nil for none
-	Parking Parking                     // nil without a journal
-	Codec   converter.PayloadCodec      // nil in a worker
-	UIURL   string                      // base address of the Temporal UI, which may ask the codec
-	Status  *Status                     // nil for no status page
-	Log     *slog.Logger
+	// Alive are the loops that have to turn for the process to be of use. They
+	// must be quick.
+	Alive []Check
+	// Ready returns nil while the process can do its job, and else why not. It
+	// must be quick, and is not about Temporal.
+	Ready func() error
+	// Temporal returns what is known of each namespace, see [Watch]. It must be
+	// quick, and decides nothing.
+	Temporal func() []NamespaceState
+	Metrics  http.Handler           // nil for none
+	Parking  Parking                // nil in a worker
+	Codec    converter.PayloadCodec // nil in a worker
+	UIURL    string                 // base address of the Temporal UI, which may ask the codec
+	Status   *Status                // nil for no status page
+	Log      *slog.Logger
 }
 
 const (
-	// readyTimeout bounds the question whether Temporal answers.
-	readyTimeout = 2 * time.Second
 	// maxCodecBody bounds what the codec is given: some payloads of up to
 	// 2 MiB each, in base64.
 	maxCodecBody = 16 << 20
@@ -56,8 +67,8 @@ const (
 
 // New returns the handler for the admin address, which is not for the public:
 //
-//	GET    /healthz            whether the process is up
-//	GET    /readyz             whether Temporal answers
+//	GET    /healthz            whether the process lives and its loops turn
+//	GET    /readyz             whether it can do its job, and what Temporal answers
 //	GET    /metrics            metrics in the format of Prometheus
 //	GET    /                   the status page, for people
 //	GET    /api/deliveries     the last deliveries, see [DeliveryRecord]
@@ -73,7 +84,7 @@ const (
 func New(o Options) http.Handler {
 	a := &admin{o}
 	router := web.NewRouter()
-	router.GET("/healthz", func(c *gin.Context) { c.PureJSON(http.StatusOK, gin.H{"status": "up"}) })
+	router.GET("/healthz", a.alive)
 	router.GET("/readyz", a.ready)
 	if o.Metrics != nil {
 		router.GET("/metrics", gin.WrapH(o.Metrics))
@@ -107,15 +118,43 @@ func New(o Options) http.Handler {
 
 type admin struct{ Options }
 
-func (a *admin) ready(c *gin.Context) {
-	ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
-	defer cancel()
-	if err := a.Ready(ctx); err != nil {
-		a.Log.WarnContext(ctx, "not ready", telemetry.KeyError, err.Error())
-		web.Refuse(c, http.StatusServiceUnavailable, err.Error())
+// health is the answer to GET /healthz and, with what Temporal answers, to GET
+// /readyz.
+type health struct {
+	Status   string           `json:"status"`           // up or not up, ready or not ready
+	Reason   string           `json:"reason,omitempty"` // why not
+	Temporal []NamespaceState `json:"temporal,omitzero"`
+}
+
+// alive answers 503 for what a restart may help against.
+func (a *admin) alive(c *gin.Context) {
+	var stuck []string
+	for _, check := range a.Alive {
+		if err := check.Turn(); err != nil {
+			stuck = append(stuck, check.Name+": "+err.Error())
+		}
+	}
+	if len(stuck) > 0 {
+		a.unwell(c, health{Status: "not up", Reason: strings.Join(stuck, "; ")})
 		return
 	}
-	c.PureJSON(http.StatusOK, gin.H{"status": "ready"})
+	c.PureJSON(http.StatusOK, health{Status: "up"})
+}
+
+// ready answers 503 for what another process may do better. That Temporal is
+// away is not of that kind.
+func (a *admin) ready(c *gin.Context) {
+	temporal := append([]NamespaceState{}, a.Temporal()...) // [] in JSON, not absent
+	if err := a.Ready(); err != nil {
+		a.unwell(c, health{Status: "not ready", Reason: err.Error(), Temporal: temporal})
+		return
+	}
+	c.PureJSON(http.StatusOK, health{Status: "ready", Temporal: temporal})
+}
+
+func (a *admin) unwell(c *gin.Context, h health) {
+	a.Log.WarnContext(c.Request.Context(), "probe answers 503", telemetry.KeyReason, h.Status+": "+h.Reason)
+	c.PureJSON(http.StatusServiceUnavailable, h)
 }
 
 func (a *admin) listParked(c *gin.Context) {

@@ -41,11 +41,12 @@ func adminServer(t *testing.T, n int) (url string, kept *journal.Journal) {
 	}
 	park(t, kept, n)
 	s := httptest.NewServer(admin.New(admin.Options{
-		Ready:   func(context.Context) error { return nil },
-		Parking: kept,
-		Codec:   starter.Codec(),
-		UIURL:   "http://127.0.0.1:8233",
-		Log:     slog.New(slog.DiscardHandler),
+		Ready:    func() error { return nil },
+		Temporal: func() []admin.NamespaceState { return nil },
+		Parking:  kept,
+		Codec:    starter.Codec(),
+		UIURL:    "http://127.0.0.1:8233",
+		Log:      slog.New(slog.DiscardHandler),
 	}))
 	t.Cleanup(func() {
 		s.Close()
@@ -235,31 +236,47 @@ func TestTheTemporalUIReadsCompressedPayloads(t *testing.T) {
 }
 
 func TestProbes(t *testing.T) {
-	down := errors.New("Temporal at 127.0.0.1:7233 does not answer")
-	tests := map[string]struct {
-		path   string
-		ready  error
-		status int
+	full := errors.New("journal is full")
+	stuck := errors.New("has not turned for 31s")
+	turns := admin.Check{Name: "journal", Turn: func() error { return nil }}
+	away := []admin.NamespaceState{{Namespace: "default", Status: admin.StatusUnreachable, Problem: "connection refused"}}
+	for name, test := range map[string]struct {
+		path     string
+		alive    []admin.Check
+		ready    error
+		temporal []admin.NamespaceState
+		status   int
+		says     string
 	}{
-		"the process is up":                      {path: "/healthz", status: 200},
-		"the process is up without Temporal":     {path: "/healthz", ready: down, status: 200},
-		"ready while Temporal answers":           {path: "/readyz", status: 200},
-		"not ready while Temporal does not":      {path: "/readyz", ready: down, status: 503},
-		"webhooks are not for the admin address": {path: "/webhooks/sentry", status: 404},
-	}
-	for name, test := range tests {
+		"the process is up":                  {path: "/healthz", status: 200, says: `{"status":"up"}`},
+		"and its loops turn":                 {path: "/healthz", alive: []admin.Check{turns}, status: 200, says: `{"status":"up"}`},
+		"the process is up without Temporal": {path: "/healthz", ready: full, temporal: away, status: 200, says: `{"status":"up"}`},
+		"not up while a loop does not turn": {
+			path: "/healthz", alive: []admin.Check{turns, {Name: "forwarder", Turn: func() error { return stuck }}},
+			status: 503, says: `{"status":"not up","reason":"forwarder: has not turned for 31s"}`,
+		},
+		"ready while it can do its job": {path: "/readyz", status: 200, says: `{"status":"ready","temporal":[]}`},
+		"ready while a loop does not turn, which is for healthz": {
+			path: "/readyz", alive: []admin.Check{{Name: "forwarder", Turn: func() error { return stuck }}},
+			status: 200, says: `{"status":"ready","temporal":[]}`,
+		},
+		"ready while Temporal is away": {
+			path: "/readyz", temporal: away, status: 200,
+			says: `{"status":"ready","temporal":[{"connection":"","namespace":"default","status":"unreachable","problem":"connection refused"}]}`,
+		},
+		"not ready while it cannot":              {path: "/readyz", ready: full, status: 503, says: `{"status":"not ready","reason":"journal is full","temporal":[]}`},
+		"webhooks are not for the admin address": {path: "/webhooks/sentry", status: 404, says: `{"error":"nothing is here"}`},
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(admin.New(admin.Options{
-				Ready: func(context.Context) error { return test.ready },
-				Log:   slog.New(slog.DiscardHandler),
+				Alive:    test.alive,
+				Ready:    func() error { return test.ready },
+				Temporal: func() []admin.NamespaceState { return test.temporal },
+				Log:      slog.New(slog.DiscardHandler),
 			}))
 			defer s.Close()
-			status, text, _ := ask(t, http.MethodGet, s.URL+test.path, nil)
-			if status != test.status {
+			if status, text, _ := ask(t, http.MethodGet, s.URL+test.path, nil); status != test.status || strings.TrimSpace(string(text)) != test.says {
 				t.Errorf("answered %d %s", status, text)
-			}
-			if test.ready != nil && test.status == 503 && !strings.Contains(string(text), "Temporal") {
-				t.Errorf("the answer does not say what is wrong: %s", text)
 			}
 		})
 	}
@@ -267,9 +284,10 @@ func TestProbes(t *testing.T) {
 
 func TestMetricsAnswerUnderAnyName(t *testing.T) {
 	s := httptest.NewServer(admin.New(admin.Options{
-		Ready:   func(context.Context) error { return nil },
-		Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
-		Log:     slog.New(slog.DiscardHandler),
+		Ready:    func() error { return nil },
+		Temporal: func() []admin.NamespaceState { return nil },
+		Metrics:  http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		Log:      slog.New(slog.DiscardHandler),
 	}))
 	defer s.Close()
 	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {

@@ -2,18 +2,15 @@ package admin
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	_ "embed" // the page, its style and its script
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -30,21 +27,16 @@ import (
 type Status struct {
 	Integrations []config.Integration
 	Workflows    []triage.Workflow
-	Recent       *Recent              // must be an observer of the ingress
-	Journal      func() journal.Stats // nil without a journal
+	Recent       *Recent // must be an observer of the ingress
+	Journal      func() journal.Stats
 	// WebhookURL is the base address that Sentry posts to, as far as it is
 	// known, and Guessed whether it is but this machine's own.
 	WebhookURL string
 	Guessed    bool
 }
 
-const (
-	// readyFor is how long an answer to the question whether Temporal answers
-	// is good for the page, however often it is loaded.
-	readyFor = 5 * time.Second
-	// parkedShown is how many parked deliveries the page lists.
-	parkedShown = 20
-)
+// parkedShown is how many parked deliveries the page lists.
+const parkedShown = 20
 
 // outcomes are all that there are, in the order of the page.
 var outcomes = []string{
@@ -78,7 +70,6 @@ func hashOf(text string) string {
 type statusPage struct {
 	Status
 	admin *admin
-	ready cachedReady
 }
 
 // page is what the template is filled with.
@@ -91,8 +82,8 @@ type page struct {
 	UI           string // base address of the Temporal UI; empty if unknown
 	Integrations []integrationRow
 	Workflows    []workflowRow
-	Problem      string // of Temporal; empty if it answers
-	Journal      *journal.Stats
+	Temporal     temporalRow
+	Journal      journal.Stats
 	Parked       []journal.Item
 	ParkedFault  string // why Parked could not be read
 	Filter       filter
@@ -100,6 +91,29 @@ type page struct {
 	Outcomes     []outcomeRow
 	Deliveries   []DeliveryRecord
 	Total        int // of the deliveries that are remembered
+}
+
+// temporalRow is what the page says of Temporal.
+type temporalRow struct {
+	Namespaces int
+	OK         int
+	Asking     bool             // there is one that has not been asked to the end
+	Problems   []NamespaceState // of those that do not answer as they should
+}
+
+func temporalRowOf(states []NamespaceState) temporalRow {
+	row := temporalRow{Namespaces: len(states)}
+	for _, state := range states {
+		switch state.Status {
+		case StatusOK:
+			row.OK++
+		case StatusUnknown:
+			row.Asking = true
+		default:
+			row.Problems = append(row.Problems, state)
+		}
+	}
+	return row
 }
 
 type integrationRow struct {
@@ -234,17 +248,12 @@ func (s *statusPage) show(c *gin.Context) {
 		}
 		p.Workflows = append(p.Workflows, row)
 	}
-	if err := s.ready.ask(c.Request.Context(), s.admin.Ready); err != nil {
-		p.Problem = err.Error()
-	}
-	if s.Journal != nil {
-		stats := s.Journal()
-		p.Journal = &stats
-		if stats.Parked > 0 && s.admin.Parking != nil {
-			var err error
-			if p.Parked, err = s.admin.Parking.Parked(0, parkedShown); err != nil {
-				p.ParkedFault = err.Error()
-			}
+	p.Temporal = temporalRowOf(s.admin.Temporal())
+	p.Journal = s.Journal()
+	if p.Journal.Parked > 0 && s.admin.Parking != nil {
+		var err error
+		if p.Parked, err = s.admin.Parking.Parked(0, parkedShown); err != nil {
+			p.ParkedFault = err.Error()
 		}
 	}
 	var text bytes.Buffer
@@ -307,30 +316,6 @@ func (s *statusPage) runsURL(namespace, workflow string) string {
 		address += "?query=" + url.QueryEscape("WorkflowType=\""+workflow+"\"")
 	}
 	return address
-}
-
-// cachedReady asks whether Temporal answers, but not again within readyFor.
-type cachedReady struct {
-	mu    sync.Mutex
-	asked time.Time
-	err   error
-}
-
-func (r *cachedReady) ask(ctx context.Context, ready func(context.Context) error) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if time.Since(r.asked) < readyFor {
-		return r.err
-	}
-	// The answer is for others, too, so that who asked may leave.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
-	defer cancel()
-	r.err = ready(ctx)
-	if errors.Is(r.err, context.DeadlineExceeded) {
-		r.err = fmt.Errorf("no answer within %s: %w", readyTimeout, r.err)
-	}
-	r.asked = time.Now()
-	return r.err
 }
 
 // pageHeaders makes browsers use an answer for nothing that it is not meant for.

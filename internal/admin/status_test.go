@@ -24,6 +24,7 @@ import (
 	"sentry-temporal/ingress"
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/triage"
@@ -52,8 +53,7 @@ type watched struct {
 	public string // address of the ingress
 	admin  string // address of the admin handler
 	recent *admin.Recent
-	asked  int // how often Temporal was
-	down   error
+	states []admin.NamespaceState
 }
 
 func newWatched(t *testing.T, s starts, change ...func(*admin.Options)) *watched {
@@ -62,7 +62,7 @@ func newWatched(t *testing.T, s starts, change ...func(*admin.Options)) *watched
 		{Name: "sentry", Secrets: []config.Secret{secret, oldSecret}, Namespace: "default", TaskQueue: "urgent"},
 		{Name: "mobile", Secrets: []config.Secret{"the-secret-of-mobile"}, Namespace: "default", TaskQueue: "sentry"},
 	}
-	w := &watched{recent: admin.NewRecent(integrations)}
+	w := &watched{recent: admin.NewRecent(integrations), states: []admin.NamespaceState{{Namespace: "default", Status: admin.StatusOK}}}
 	public := httptest.NewServer(ingress.New(ingress.Options{
 		Integrations: integrations,
 		MaxBodyBytes: 64 << 10,
@@ -74,16 +74,15 @@ func newWatched(t *testing.T, s starts, change ...func(*admin.Options)) *watched
 	w.public = public.URL
 	run := func(workflow.Context, sentry.Envelope) (string, error) { return "", nil }
 	options := admin.Options{
-		Ready: func(context.Context) error {
-			w.asked++
-			return w.down
-		},
-		UIURL: "http://temporal.example:8233",
-		Log:   slog.New(slog.DiscardHandler),
+		Ready:    func() error { return nil },
+		Temporal: func() []admin.NamespaceState { return w.states },
+		UIURL:    "http://temporal.example:8233",
+		Log:      slog.New(slog.DiscardHandler),
 		Status: &admin.Status{
 			Integrations: integrations,
 			Workflows:    []triage.Workflow{triage.New("page_on_call", run, triage.On("sentry.issue.*", "sentry.error.created"))},
 			Recent:       w.recent,
+			Journal:      func() journal.Stats { return journal.Stats{} },
 			WebhookURL:   "https://hooks.example.com/in",
 		},
 	}
@@ -286,7 +285,7 @@ func TestThePageShowsTheConfiguration(t *testing.T) {
 	has(t, page,
 		"https://hooks.example.com/in/webhooks/sentry", "https://hooks.example.com/in/webhooks/mobile", "urgent", "2 valid", "1 valid",
 		`href="http://temporal.example:8233/namespaces/default/workflows"`, "page_on_call", "sentry.<wbr>issue.<wbr>*", "Answers", "none since the start",
-		"No delivery has come since the start", "Off")
+		"No delivery has come since the start", "nothing waits for Temporal", "nothing waits for you")
 	if strings.Contains(page, "PUBLIC_URL") {
 		t.Error("the page asks for PUBLIC_URL, which is set")
 	}
@@ -307,15 +306,18 @@ func TestAGuessedWebhookURLIsCalledThat(t *testing.T) {
 	has(t, w.page(t, ""), "PUBLIC_URL")
 }
 
-func TestThePageShowsTheStateOfTemporalWithoutAskingEachTime(t *testing.T) {
+func TestThePageShowsTheStateOfTemporalForEachNamespace(t *testing.T) {
 	w := newWatched(t, nil)
-	w.down = errors.New("connection refused")
-	for range 5 {
-		has(t, w.page(t, ""), "Does not answer", "connection refused")
+	has(t, w.page(t, ""), "Answers")
+	w.states = []admin.NamespaceState{{Namespace: "default", Status: admin.StatusUnknown}}
+	has(t, w.page(t, ""), "Is being asked")
+	w.states = []admin.NamespaceState{
+		{Namespace: "default", Status: admin.StatusOK},
+		{Connection: "eu", Namespace: "mobile", Status: admin.StatusUnreachable, Problem: "connection refused"},
 	}
-	if w.asked != 1 {
-		t.Errorf("Temporal was asked %d times", w.asked)
-	}
+	has(t, w.page(t, ""), "Answers for 1 of 2 namespaces", "eu, mobile: connection refused")
+	w.states = []admin.NamespaceState{{Namespace: "default", Status: admin.StatusRefused, Problem: "namespace is not found"}}
+	has(t, w.page(t, ""), "Does not answer", "default: namespace is not found")
 }
 
 func TestThePageShowsTheJournalAndPutsParkedDeliveriesBack(t *testing.T) {

@@ -10,14 +10,13 @@ import (
 
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver/devservertest"
-	"sentry-temporal/internal/starter"
 )
 
 // A server on PostgreSQL runs what it cannot list: a value that the column does
 // not take hides a run for ever.
 func TestARunIsListedWhateverIsInItsAttributes(t *testing.T) {
 	connections := searchable(t)
-	s := starter.New(all, connections.Environments(), "", slog.New(slog.DiscardHandler))
+	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
 	c := connections.Environments()["sentry"].Client
 	for name, text := range map[string]string{
 		"256 letters":             strings.Repeat("x", 256),
@@ -58,7 +57,7 @@ func TestARunIsListedWhenAnAttributeIsOfAnotherType(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitAttributes(t, c, "SentryEvent")
-	s := starter.New(all, connections.Environments(), "", slog.New(slog.DiscardHandler))
+	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
 	run := startSample(t, s, "issue.created", `"slug":"backend"`, `"slug":"web:'app"`)
 	find(t, c, `SentryEvent="sentry.issue.created" AND WorkflowId="`+run.WorkflowID+`"`, 1)
 }

@@ -31,6 +31,10 @@ import (
 // ingress stops. What is left is for the next start.
 const drainTimeout = 5 * time.Second
 
+// roomForOne is what the journal must have left for the ingress to be ready:
+// more than most deliveries take.
+const roomForOne = 64 << 10
+
 // Ingress serves webhooks on public and the admin address on private until ctx is
 // done, then lets the deliveries under way finish. It closes the listeners.
 func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listener, log *slog.Logger) error {
@@ -101,12 +105,24 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		Log:          log,
 		Observers:    []func(context.Context, web.Delivery){count, ingress.Describe, recent.Observe},
 	}
+	watch := admin.NewWatch(namespacesOf(cfg.Integrations, connections), log)
+	if err := measureTemporal(told.Meter(), watch.States); err != nil {
+		return err
+	}
+	stopping := ctx
 	admins := admin.Options{
-		Ready:   connections.Ready,
-		Metrics: told.Metrics(),
-		Codec:   starter.Codec(),
-		UIURL:   cfg.Temporal.UIURL,
-		Log:     log,
+		Alive: []admin.Check{{Name: "journal", Turn: kept.Alive}, {Name: "forwarder", Turn: lanes.Alive}},
+		Ready: func() error {
+			if stopping.Err() != nil {
+				return errors.New("the ingress stops")
+			}
+			return kept.Ready()
+		},
+		Temporal: watch.States,
+		Metrics:  told.Metrics(),
+		Codec:    starter.Codec(),
+		UIURL:    cfg.Temporal.UIURL,
+		Log:      log,
 		Status: &admin.Status{
 			Integrations: cfg.Integrations,
 			Workflows:    workflows.All,
@@ -116,11 +132,14 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 			Journal:      kept.Stats,
 		},
 	}
-
 	log.InfoContext(ctx, "ingress listens", telemetry.KeyAddress, public.Addr().String(), "admin_address", private.Addr().String())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return web.Serve(ctx, public, traced(told, ingress.New(webhooks)), log) })
 	group.Go(func() error { return web.Serve(ctx, private, admin.New(admins), log) })
+	group.Go(func() error {
+		watch.Run(ctx)
+		return nil
+	})
 	err = group.Wait()
 	log.InfoContext(ctx, "ingress stopped")
 	return err

@@ -146,57 +146,59 @@ func TestADeliveryIsOneTraceFromTheRequestToTheActivity(t *testing.T) {
       StartActivity:ParseIssue UNSET
         RunActivity:ParseIssue UNSET
 `
-	const repeated = `POST /webhooks/{integration} UNSET
-  StartWorkflow:triage_sentry_issue UNSET
-`
-	for name, journalDir := range map[string]string{"without a journal": "", "through the journal": t.TempDir()} {
-		t.Run(name, func(t *testing.T) {
-			collected := collect(t)
-			address := devservertest.Server().Address
-			public, _, _ := runIngressWith(t, address, journalDir)
-			runWorker(t, address)
-			body, err := sentry.Sample("issue.created")
-			if err != nil {
-				t.Fatal(err)
+	const repeated = "POST /webhooks/{integration} UNSET\n"
+	collected := collect(t)
+	address := devservertest.Server().Address
+	connections, err := starter.Connect(common(address).Temporal, integrations, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connections.Close()
+	if _, err := connections.AddAttributes(t.Context()); err != nil { // else the first start may be refused
+		t.Fatal(err)
+	}
+	public, _ := runIngress(t, address)
+	runWorker(t, address)
+	body, err := sentry.Sample("issue.created")
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivery := hook.Delivery{
+		URL: public + "/webhooks/sentry", Secret: "s1", RequestID: sentry.NewRequestID(), Body: body, Wait: 10,
+	}
+	if answer, err := hook.Send(t.Context(), delivery); err != nil || answer.Status != starter.Started {
+		t.Fatalf("answered %+v, %v", answer, err)
+	}
+	all := collected.trace(t, delivery.RequestID, 5)
+	if got := tree(all, "", ""); got != whole {
+		t.Errorf("the trace is\n%s", got)
+	}
+	for _, span := range all {
+		if len(span.GetParentSpanId()) > 0 {
+			continue
+		}
+		for key, want := range map[string]string{
+			"http.route": "/webhooks/{integration}", "sentry.integration": "sentry", "sentry.event": "sentry.issue.created", "sentry.outcome": "started",
+		} {
+			if got := attribute(span, key); got != want {
+				t.Errorf("%s is %q", key, got)
 			}
-			delivery := hook.Delivery{
-				URL: public + "/webhooks/sentry", Secret: "s1", RequestID: sentry.NewRequestID(), Body: body, Wait: 10,
-			}
-			if answer, err := hook.Send(t.Context(), delivery); err != nil || answer.Status != starter.Started {
-				t.Fatalf("answered %+v, %v", answer, err)
-			}
-			all := collected.trace(t, delivery.RequestID, 5)
-			if got := tree(all, "", ""); got != whole {
-				t.Errorf("the trace is\n%s", got)
-			}
-			for _, span := range all {
-				if len(span.GetParentSpanId()) > 0 {
-					continue
-				}
-				for key, want := range map[string]string{
-					"http.route": "/webhooks/{integration}", "sentry.integration": "sentry", "sentry.event": "sentry.issue.created", "sentry.outcome": "started",
-				} {
-					if got := attribute(span, key); got != want {
-						t.Errorf("%s is %q", key, got)
-					}
-				}
-			}
+		}
+	}
 
-			// The same again is a trace of its own, and no error.
-			again := delivery
-			if answer, err := hook.Send(t.Context(), again); err != nil || answer.Status != starter.Existing {
-				t.Fatalf("answered %+v, %v", answer, err)
-			}
-			seen := string(all[0].GetTraceId())
-			for _, span := range collected.trace(t, delivery.RequestID, 7) {
-				if string(span.GetTraceId()) != seen {
-					all = append(all, span)
-				}
-			}
-			if got := tree(all[5:], "", ""); got != repeated {
-				t.Errorf("the trace of the same again is\n%s", got)
-			}
-		})
+	// The same again is a trace of its own, and no error.
+	again := delivery
+	if answer, err := hook.Send(t.Context(), again); err != nil || answer.Status != starter.Existing {
+		t.Fatalf("answered %+v, %v", answer, err)
+	}
+	seen := string(all[0].GetTraceId())
+	for _, span := range collected.trace(t, delivery.RequestID, 6) {
+		if string(span.GetTraceId()) != seen {
+			all = append(all, span)
+		}
+	}
+	if got := tree(all[5:], "", ""); got != repeated {
+		t.Errorf("the trace of the same again is\n%s", got)
 	}
 }
 
@@ -396,7 +398,7 @@ func firstColumn(t *testing.T, heading string) []string {
 	return column
 }
 
-func TestAWorkerIsReadyOnceAllItsWorkersPoll(t *testing.T) {
+func TestAWorkerIsReadyOnceItPolls(t *testing.T) {
 	l := listen(t)
 	away := l.Addr().String()
 	l.Close()
@@ -411,7 +413,7 @@ func TestAWorkerIsReadyOnceAllItsWorkersPoll(t *testing.T) {
 
 	admin, _ = runWorkerWithAdmin(t, devservertest.Server().Address)
 	enough := time.Now().Add(20 * time.Second)
-	for ready(t, admin) != http.StatusOK {
+	for ready(t, admin).code != http.StatusOK {
 		if time.Now().After(enough) {
 			t.Fatal("with Temporal it is not ready")
 		}
@@ -423,7 +425,7 @@ func TestTracesDoNotChangeHistories(t *testing.T) {
 	address := devservertest.Server().Address
 	public, _ := runIngress(t, address)
 	runWorker(t, address)
-	answer := send(t, public, integrations[0], "issue.created")
+	answer := sendAndWait(t, public, integrations[0], "issue.created", 10)
 	if answer.Status != starter.Started {
 		t.Fatalf("answered %+v", answer)
 	}
@@ -501,7 +503,7 @@ func TestALineOfAWorkflowSaysWhichRunAndWhatItIsAbout(t *testing.T) {
 	stop := inBackground(t, func(ctx context.Context) error {
 		return process.Worker(ctx, config.Worker{Common: common(address)}, admin, telemetry.NewLogger(written, true, slog.LevelInfo))
 	})
-	answer := send(t, public, integrations[0], "issue.created")
+	answer := sendAndWait(t, public, integrations[0], "issue.created", 10)
 	run := answer.Runs[0]
 	if err := devservertest.Client(t).GetWorkflow(t.Context(), run.WorkflowID, run.RunID).Get(t.Context(), nil); err != nil {
 		t.Fatal(err)

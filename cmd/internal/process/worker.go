@@ -45,10 +45,15 @@ func Worker(ctx context.Context, cfg config.Worker, listener net.Listener, log *
 	}
 	defer connections.Close()
 	all := newWorkers(cfg.Integrations, connections.Environments(), runWorker, log)
+	watch := admin.NewWatch(namespacesOf(cfg.Integrations, connections), log)
+	if err := measureTemporal(told.Meter(), watch.States); err != nil {
+		return err
+	}
 	handler := admin.New(admin.Options{
-		Ready:   func(context.Context) error { return all.ready() },
-		Metrics: told.Metrics(),
-		Log:     log,
+		Ready:    all.ready,
+		Temporal: watch.States,
+		Metrics:  told.Metrics(),
+		Log:      log,
 	})
 
 	log.InfoContext(ctx, "worker listens", "admin_address", listener.Addr().String())
@@ -56,6 +61,10 @@ func Worker(ctx context.Context, cfg config.Worker, listener net.Listener, log *
 	group.Go(func() error { return web.Serve(ctx, listener, handler, log) })
 	group.Go(func() error {
 		all.run(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		watch.Run(ctx)
 		return nil
 	})
 	err = group.Wait()

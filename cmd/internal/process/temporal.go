@@ -1,0 +1,56 @@
+package process
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"sentry-temporal/internal/admin"
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/forwarder"
+	"sentry-temporal/internal/starter"
+)
+
+// namespacesOf returns what Temporal is asked about: the namespaces of the
+// integrations, in their order.
+func namespacesOf(integrations []config.Integration, connections *starter.Connections) []admin.Namespace {
+	var namespaces []admin.Namespace
+	seen := map[forwarder.Lane]bool{}
+	for _, integration := range integrations {
+		environment := connections.Environments()[integration.Name]
+		at := forwarder.Lane{Connection: environment.Connection, Namespace: environment.Namespace}
+		if seen[at] {
+			continue
+		}
+		seen[at] = true
+		namespaces = append(namespaces, admin.Namespace{
+			Connection: environment.Connection, Name: environment.Namespace,
+			Ask: func(ctx context.Context) error {
+				_, err := environment.Client.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: environment.Namespace})
+				return err
+			},
+		})
+	}
+	return namespaces
+}
+
+// measureTemporal measures, whenever the metrics are asked for, what is known
+// of each namespace.
+func measureTemporal(meter metric.Meter, states func() []admin.NamespaceState) error {
+	_, err := meter.Int64ObservableGauge("sentry_temporal_namespace_answers",
+		metric.WithDescription("1 while Temporal answers for a namespace of a connection, else 0."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			for _, state := range states() {
+				answers := int64(0)
+				if state.Status == admin.StatusOK {
+					answers = 1
+				}
+				o.Observe(answers, metric.WithAttributes(
+					attribute.String("connection", state.Connection), attribute.String("namespace", state.Namespace)))
+			}
+			return nil
+		}))
+	return err
+}

@@ -1,0 +1,123 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+	"google.golang.org/grpc/codes"
+
+	"sentry-temporal/internal/telemetry"
+)
+
+// Namespace is one that Temporal is asked about.
+type Namespace struct {
+	Connection string // "" is the common one
+	Name       string
+	Ask        func(context.Context) error // nil if Temporal answers for it
+}
+
+// NamespaceState is what is known of a namespace, as GET /readyz gives it.
+type NamespaceState struct {
+	Connection string `json:"connection"`
+	Namespace  string `json:"namespace"`
+	Status     string `json:"status"`
+	Problem    string `json:"problem,omitempty"`
+}
+
+// The statuses of a namespace.
+const (
+	StatusOK          = "ok"
+	StatusUnreachable = "unreachable" // no answer
+	StatusRefused     = "refused"     // an answer, but the namespace is missing, the credential wrong, or the like
+	StatusUnknown     = "unknown"     // not asked to the end yet
+)
+
+const (
+	// askEvery is between an answer of Temporal and the next question.
+	askEvery = 5 * time.Second
+	// askTimeout bounds a question.
+	askTimeout = 2 * time.Second
+)
+
+// keyConnection is a key of log attributes.
+const keyConnection = "connection"
+
+// Watch asks Temporal about namespaces again and again, about each for itself:
+// one that hangs delays no other. So whoever wants to know need not wait, and
+// Temporal is not asked more often, however many do.
+type Watch struct {
+	namespaces []Namespace
+	log        *slog.Logger
+
+	mu     sync.Mutex
+	states []NamespaceState // of namespaces
+}
+
+// NewWatch returns a Watch that knows nothing yet.
+func NewWatch(namespaces []Namespace, log *slog.Logger) *Watch {
+	w := &Watch{namespaces: namespaces, log: log}
+	for _, n := range namespaces {
+		w.states = append(w.states, NamespaceState{Connection: n.Connection, Namespace: n.Name, Status: StatusUnknown})
+	}
+	return w
+}
+
+// States returns what the last answers were, in the order of the namespaces.
+func (w *Watch) States() []NamespaceState {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.states)
+}
+
+// Run asks until ctx is done. It logs when the status of a namespace changes.
+func (w *Watch) Run(ctx context.Context) {
+	var group sync.WaitGroup
+	for i := range w.namespaces {
+		group.Go(func() {
+			for ctx.Err() == nil {
+				w.ask(ctx, i)
+				select {
+				case <-ctx.Done():
+				case <-time.After(askEvery):
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+func (w *Watch) ask(ctx context.Context, i int) {
+	asking, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	err := w.namespaces[i].Ask(asking)
+	if ctx.Err() != nil {
+		return // asked for nothing
+	}
+	next := NamespaceState{Connection: w.namespaces[i].Connection, Namespace: w.namespaces[i].Name, Status: StatusOK}
+	if err != nil {
+		next.Status, next.Problem = StatusRefused, err.Error()
+		switch serviceerror.ToStatus(err).Code() { //nolint:exhaustive // the others are answers
+		case codes.DeadlineExceeded:
+			next.Status, next.Problem = StatusUnreachable, fmt.Sprintf("no answer within %s", askTimeout)
+		case codes.Unavailable, codes.Unknown:
+			next.Status = StatusUnreachable
+		}
+	}
+	w.mu.Lock()
+	last := w.states[i]
+	w.states[i] = next
+	w.mu.Unlock()
+	attrs := []any{keyConnection, next.Connection, telemetry.KeyNamespace, next.Namespace}
+	switch {
+	case last.Status == next.Status:
+	case err != nil:
+		w.log.WarnContext(ctx, "Temporal does not answer for a namespace", append(attrs, telemetry.KeyError, err.Error())...)
+	default:
+		w.log.InfoContext(ctx, "Temporal answers for a namespace", attrs...)
+	}
+}
