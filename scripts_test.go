@@ -282,6 +282,13 @@ func TestATemporalThatIsThereIsUsedIfItIsNewEnough(t *testing.T) {
 	}
 }
 
+func TestREADMENamesTheLeastTemporal(t *testing.T) {
+	m := regexp.MustCompile(`(?m)^least=(.*)$`).FindSubmatch(readFile(t, "scripts/temporal"))
+	if m == nil || !strings.Contains(string(readFile(t, "README.md")), "is "+string(m[1])+" or later") {
+		t.Errorf("it does not name %s", m)
+	}
+}
+
 func TestWhatIsBuiltIsAnnouncedFirstAndComesIntoBin(t *testing.T) {
 	m := newMachine(t)
 	m.has("go", "echo building; echo ours >$GOBIN/temporal")
