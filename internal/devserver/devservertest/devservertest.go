@@ -61,7 +61,7 @@ func Start(t testing.TB, o devserver.Options) *devserver.Server {
 // it outlives the server.
 func DBFile(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "temporal-") // and not t's own, which PostgreSQL's user cannot enter
+	dir, err := os.MkdirTemp("", "temporal-") //nolint:usetesting // PostgreSQL's user cannot enter t's own
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func DBFile(t testing.TB) string {
 			t.Error(err)
 		}
 	})
-	if err := os.Chmod(dir, 0o711); err != nil {
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // others may go through, and not look
 		t.Fatal(err)
 	}
 	return filepath.Join(dir, "temporal.db")

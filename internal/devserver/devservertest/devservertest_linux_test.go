@@ -68,6 +68,16 @@ func TestWhatIsStartedEndsWithTestsThatAreKilled(t *testing.T) {
 	})
 }
 
+func TestAServerThatIsNotKnownFailsTheTests(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	tests := exec.CommandContext(ctx, os.Args[0])
+	tests.Env = append(os.Environ(), "SERVE_FROM="+devservertest.DBFile(t), "TEST_TEMPORAL=postgers")
+	if output, err := tests.CombinedOutput(); err == nil || ctx.Err() != nil || !strings.Contains(string(output), "TEST_TEMPORAL") {
+		t.Errorf("they said %q, %v", output, err)
+	}
+}
+
 func await(t *testing.T, otherwise string, done func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
