@@ -14,6 +14,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
 	"sentry-temporal/internal/telemetry"
@@ -257,14 +258,19 @@ func addAttributes(ctx context.Context, c client.Client, namespace string) (adde
 	if _, err := c.OperatorService().AddSearchAttributes(ctx, request); err != nil {
 		return nil, err
 	}
-	added = lacks.absent
-	for { // the servers take some seconds to know
-		lacks, err := lackingAttributes(ctx, c, namespace)
-		if err != nil {
+	query := make([]string, len(Attributes))
+	for i, name := range Attributes {
+		query[i] = name + " = 'none'"
+	}
+	for { // the servers take some seconds to know, and list what they cannot use yet
+		_, err := c.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			Namespace: namespace, PageSize: 1, Query: strings.Join(query, " AND "),
+		})
+		if _, unknown := errors.AsType[*serviceerror.InvalidArgument](err); err != nil && !unknown {
 			return nil, err
 		}
-		if lacks.String() == "" {
-			return added, nil
+		if err == nil {
+			return lacks.absent, nil
 		}
 		select {
 		case <-ctx.Done():

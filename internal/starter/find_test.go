@@ -27,7 +27,6 @@ func searchable(t *testing.T) *starter.Connections {
 	if _, err := connections.AddAttributes(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	awaitAttributes(t, connections.Environments()["sentry"].Client, starter.Attributes...)
 	return connections
 }
 

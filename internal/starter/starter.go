@@ -171,38 +171,67 @@ type about struct {
 func (s *Starter) start(ctx context.Context, c client.Client, o routes.Operation, a *about, run *Run) error {
 	registered := s.registered[c]
 	usable := registered.snapshot()
-	var attributes []temporal.SearchAttributeUpdate
+	attributes := map[string]string{}
 	for name, value := range a.attributes {
 		if usable[name] {
-			attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(name).ValueSet(value))
+			attributes[name] = value
 		}
 	}
 	err := execute(ctx, c, o, a, attributes, run)
-	if _, invalid := errors.AsType[*serviceerror.InvalidArgument](err); invalid && len(attributes) > 0 {
-		// Perhaps for an attribute, which must not fail a start.
-		without := execute(ctx, c, o, a, nil, run)
-		if without == nil {
-			registered.refused(err)
+	var refusal error
+	for len(attributes) > 0 && isInvalid(err) {
+		// Perhaps for an attribute, which must not fail a start: it goes
+		// without those that Temporal names, or else without any.
+		if refusal == nil {
+			refusal = err
 		}
-		err = without
+		attributes = without(attributes, err)
+		err = execute(ctx, c, o, a, attributes, run)
 	}
 	if err != nil {
 		return fmt.Errorf("start %s: %w", o.WorkflowID, err)
+	}
+	if refusal != nil {
+		registered.refused(refusal)
 	}
 	run.URL = s.URL(o.Integration, o.Namespace, o.WorkflowID, run.RunID)
 	return nil
 }
 
+func isInvalid(err error) bool {
+	_, invalid := errors.AsType[*serviceerror.InvalidArgument](err)
+	return invalid
+}
+
+// without returns the attributes that err does not name, and none if it names
+// none.
+func without(attributes map[string]string, err error) map[string]string {
+	left := map[string]string{}
+	for name, value := range attributes {
+		if !strings.Contains(err.Error(), name) {
+			left[name] = value
+		}
+	}
+	if len(left) == len(attributes) {
+		return nil
+	}
+	return left
+}
+
 // execute uses the only combination of options with which the SDK tells a new
 // run from one that was there, open or closed.
-func execute(ctx context.Context, c client.Client, o routes.Operation, a *about, attributes []temporal.SearchAttributeUpdate, run *Run) error {
+func execute(ctx context.Context, c client.Client, o routes.Operation, a *about, attributes map[string]string, run *Run) error {
+	updates := make([]temporal.SearchAttributeUpdate, 0, len(attributes))
+	for name, value := range attributes {
+		updates = append(updates, temporal.NewSearchAttributeKeyKeyword(name).ValueSet(value))
+	}
 	started, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                                       o.WorkflowID,
 		TaskQueue:                                o.TaskQueue,
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		TypedSearchAttributes:                    temporal.NewSearchAttributes(attributes...),
+		TypedSearchAttributes:                    temporal.NewSearchAttributes(updates...),
 		StaticSummary:                            a.summary,
 		StaticDetails:                            a.details,
 		Priority:                                 temporal.Priority{PriorityKey: o.Priority, FairnessKey: o.FairnessKey},
