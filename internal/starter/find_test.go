@@ -1,7 +1,6 @@
 package starter_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"regexp"
@@ -169,16 +168,37 @@ func metadataOf(t *testing.T, c client.Client, run starter.Run) (summary, detail
 	return summary, details
 }
 
+// running runs what keeps the attributes of a Starter up to date.
+func running(t *testing.T, s *starter.Starter) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+}
+
 // Attributes are a help, never a condition.
 func TestMissingAttributesAreWarnedOfOnceAndNeverFailAStart(t *testing.T) {
 	connections := connect(t, devservertest.Server().Address, config.Integration{Name: "sentry", Namespace: "plain", TaskQueue: "q"})
-	var log bytes.Buffer
-	s := starter.New(all, connections.Environments(), "", slog.New(slog.NewTextHandler(&log, nil)))
+	log := &lines{}
+	s := starter.New(all, connections.Environments(), "", slog.New(slog.NewTextHandler(log, nil)))
+	startSample(t, s, "issue.created") // before anything is known
+	running(t, s)
+	warnings := func() int { return strings.Count(log.String(), "level=WARN") }
+	for deadline := time.Now().Add(10 * time.Second); warnings() == 0 && time.Now().Before(deadline); {
+		startSample(t, s, "issue.created")
+	}
 	for range 3 {
 		startSample(t, s, "issue.created")
 	}
-	if n := strings.Count(log.String(), "level=WARN"); n != 1 || !strings.Contains(log.String(), "--namespace plain --name SentryEvent --type Keyword") {
-		t.Errorf("logged was %d times: %s", n, log.String())
+	if n := warnings(); n != 1 || !strings.Contains(log.String(), "--namespace plain --name SentryEvent --type Keyword") {
+		t.Errorf("logged was %d times: %s", n, log)
 	}
 }
 

@@ -396,7 +396,7 @@ func firstColumn(t *testing.T, heading string) []string {
 	return column
 }
 
-func TestAWorkerIsReadyOnceAllItsWorkersPoll(t *testing.T) {
+func TestAWorkerIsReadyOnceItPolls(t *testing.T) {
 	l := listen(t)
 	away := l.Addr().String()
 	l.Close()
