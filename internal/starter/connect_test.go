@@ -410,3 +410,11 @@ func TestOtherCallsAreRepeated(t *testing.T) {
 		t.Errorf("tried %d times, %v", server.described, err)
 	}
 }
+
+func TestAProfileThatIsNotConfiguredIsNotTheCommonConnection(t *testing.T) {
+	_, err := starter.Connect(config.Temporal{Client: client.Options{HostPort: devservertest.Server().Address}},
+		[]config.Integration{{Name: "sentry", Namespace: "default", Profile: "gone"}}, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "gone") {
+		t.Errorf("said %v", err)
+	}
+}
