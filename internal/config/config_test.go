@@ -439,3 +439,11 @@ func TestAnAPIKeyFileTurnsTLSOn(t *testing.T) {
 		t.Error("there is TLS where there is to be none")
 	}
 }
+
+func TestTheAPIKeyOfTheEnvironmentGoesBeforeThatOfTheFile(t *testing.T) {
+	there := file(t, "[profile.default]\napi_key = \""+hush+"\"\n")
+	environment(t, "TEMPORAL_CONFIG_FILE="+there)
+	check(t, "APIKey", loadWorker(t).Temporal.APIKey, config.APIKeyFile{Path: there, Profile: "default"})
+	environment(t, "TEMPORAL_CONFIG_FILE="+there, "TEMPORAL_API_KEY=other")
+	check(t, "APIKey", loadWorker(t).Temporal.APIKey, config.APIKeyFile{})
+}
