@@ -169,7 +169,9 @@ func (s *Starter) Run(ctx context.Context) {
 }
 
 // get is snapshot for a caller that expects an error.
-func (r *registered) get(context.Context) (map[string]bool, error) { return r.snapshot(), nil }
+func (r *registered) get(context.Context) (map[string]bool, error) { //nolint:unparam // the caller expects it
+	return r.snapshot(), nil
+}
 
 // forget is refused without a reason.
 func (r *registered) forget() { r.refused(errors.New("InvalidArgument")) }

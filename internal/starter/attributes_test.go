@@ -216,7 +216,7 @@ func TestHowOftenANamespaceIsAskedForItsAttributes(t *testing.T) {
 }
 
 // ExecuteWorkflow refuses attributes.
-func (l *lister) ExecuteWorkflow(_ context.Context, options client.StartWorkflowOptions, _ any, _ ...any) (client.WorkflowRun, error) {
+func (*lister) ExecuteWorkflow(_ context.Context, options client.StartWorkflowOptions, _ any, _ ...any) (client.WorkflowRun, error) {
 	if options.TypedSearchAttributes.Size() > 0 {
 		return nil, serviceerror.NewInvalidArgument("not these")
 	}
@@ -239,7 +239,7 @@ func TestManyRefusedStartsHaveTheAttributesAskedForOnceASecond(t *testing.T) {
 		go s.Run(ctx)
 		for ctx.Err() == nil {
 			start(t, s, envelope("sentry.issue.created", `{}`))
-			time.Sleep(10 * time.Millisecond)
+			<-time.After(10 * time.Millisecond)
 		}
 		if n := asked.times(); n < 15 || n > 25 {
 			t.Errorf("asked %d times", n)

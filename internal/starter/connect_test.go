@@ -432,7 +432,7 @@ type watching struct {
 func (w *watching) WithTags(map[string]string) client.MetricsHandler { return w }
 func (w *watching) Timer(string) client.MetricsTimer                 { return w }
 func (w *watching) Counter(string) client.MetricsCounter             { return w }
-func (w *watching) Record(time.Duration)                             {}
+func (*watching) Record(time.Duration)                               {}
 
 func (w *watching) Inc(int64) {
 	w.mu.Lock()
