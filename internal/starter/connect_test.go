@@ -311,7 +311,7 @@ func TestIntegrationsWithOneProfileShareAConnection(t *testing.T) {
 	if environments["backend"] != environments["mobile"] {
 		t.Errorf("they live at %+v and %+v", environments["backend"], environments["mobile"])
 	}
-	if at := environments["backend"]; at.Connection != "own" || at.Namespace != "team" {
+	if at := environments["backend"]; at.Connection != "own" || at.Namespace != "team" || at.UIURL != "http://localhost:8233" {
 		t.Errorf("an integration with a profile lives at %+v", at)
 	}
 	want := []starter.State{
