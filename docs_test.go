@@ -121,7 +121,7 @@ func TestConfigurationTableHasEveryVariableAndItsDefault(t *testing.T) {
 // their defaults: the tags of raw, and of rawIntegration below "<NAME>_".
 func configuredVariables(t *testing.T) map[string]string {
 	t.Helper()
-	word := regexp.MustCompile(`[A-Z][a-z]+`)
+	word := regexp.MustCompile(`API|[A-Z][a-z]+`)
 	variables := map[string]string{}
 	for name, prefix := range map[string]string{"raw": "", "rawIntegration": "<NAME>_"} {
 		for _, f := range structFields(t, "internal/config/config.go", name) {
@@ -139,9 +139,13 @@ func configuredVariables(t *testing.T) map[string]string {
 // it complain.
 func TestConfigurationTableNamesTheProgramsThatReadAVariable(t *testing.T) {
 	other := map[string]string{ // than what an empty one does
-		"TEMPORAL_UI_URL":           "http://ui.internal",
-		"PUBLIC_URL":                "http://hooks.internal",
-		"<NAME>_CLIENT_SECRET_FILE": filepath.Join(t.TempDir(), "none"),
+		"TEMPORAL_UI_URL":              "http://ui.internal",
+		"TEMPORAL_API_KEY_FILE":        filepath.Join(t.TempDir(), "none"),
+		"PUBLIC_URL":                   "http://hooks.internal",
+		"<NAME>_CLIENT_SECRET_FILE":    filepath.Join(t.TempDir(), "none"),
+		"<NAME>_TEMPORAL_PROFILE":      "none",
+		"<NAME>_TEMPORAL_API_KEY_FILE": filepath.Join(t.TempDir(), "none"),
+		"<NAME>_MAX_STARTS_PER_SECOND": "5",
 	}
 	for _, row := range table(t, "docs/operations.md", "Variable") {
 		t.Run(row[0], func(t *testing.T) {

@@ -109,14 +109,12 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 // laptop. The Temporal connection is the dev server's, whatever it says.
 func devConfig(dir string) (config.Ingress, error) {
 	defaults := map[string]string{
+		"JOURNAL_DIR": filepath.Join(dir, "journal"),
 		"LISTEN_ADDR": "127.0.0.1:8080",
 		"LOG_FORMAT":  "text",
 	}
 	if os.Getenv("SENTRY_CLIENT_SECRET_FILE") == "" {
 		defaults["SENTRY_CLIENT_SECRET"] = hook.DevelopmentSecret
-	}
-	if _, set := os.LookupEnv("JOURNAL_DIR"); !set { // empty turns it off
-		defaults["JOURNAL_DIR"] = filepath.Join(dir, "journal")
 	}
 	for name, value := range defaults {
 		if os.Getenv(name) == "" {

@@ -95,6 +95,9 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 	}
 	defer temporal.Stop()
 	cfg.Temporal = config.Temporal{Client: client.Options{HostPort: temporal.Address}, UIURL: temporal.UIURL}
+	for i := range cfg.Integrations {
+		cfg.Integrations[i].Profile = "" // the common connection
+	}
 
 	if err := addAttributes(ctx, cfg, s.log); err != nil {
 		return err

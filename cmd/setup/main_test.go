@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -35,6 +37,27 @@ func TestAttributesAreAddedToEachNamespaceAndNotTwice(t *testing.T) {
 	}
 	if strings.Contains(second.String(), "added") {
 		t.Errorf("the second time: %s", second.String())
+	}
+}
+
+func TestANamespaceThatIsMissingKeepsNoOtherFromItsAttributes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "temporal.toml")
+	if err := os.WriteFile(file, []byte("[profile.own]\naddress = \""+devservertest.Server().Address+"\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TEMPORAL_ADDRESS", devservertest.Server().Address)
+	t.Setenv("TEMPORAL_CONFIG_FILE", file)
+	t.Setenv("INTEGRATIONS", "sentry,mobile")
+	t.Setenv("SENTRY_NAMESPACE", "absent")
+	t.Setenv("MOBILE_TEMPORAL_PROFILE", "own")
+	t.Setenv("MOBILE_NAMESPACE", "mobile")
+	t.Setenv("LOG_LEVEL", "error")
+	var out bytes.Buffer
+	if err := run(t.Context(), &out); err == nil || !strings.Contains(err.Error(), "absent") {
+		t.Errorf("of the missing one it says %v", err)
+	}
+	if got := out.String(); !strings.HasPrefix(got, "namespace mobile of profile own: ") {
+		t.Errorf("of the other it says %q", got)
 	}
 }
 

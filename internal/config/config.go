@@ -51,7 +51,8 @@ type Integration struct {
 	Profile   string   // its connection in [Temporal.Profiles]; "" is the common one
 	Namespace string   // Temporal namespace of its runs
 	TaskQueue string   // Temporal task queue of its runs
-	// MaxStartsPerSecond bounds the starts of its runs; 0: nothing does.
+	// MaxStartsPerSecond bounds the starts of its runs; 0: nothing does. It is 0
+	// in a Worker.
 	MaxStartsPerSecond float64
 }
 
@@ -139,9 +140,9 @@ func (l *loader) bad(variable, format string, args ...any) {
 	l.problems = append(l.problems, fmt.Errorf("%s: "+format, append([]any{variable}, args...)...))
 }
 
-func (l *loader) common(vars raw, withSecrets bool) Common {
+func (l *loader) common(vars raw, ofIngress bool) Common {
 	cfg := Common{Log: l.log(vars), Temporal: l.temporal(vars)}
-	cfg.Integrations = l.integrations(vars.Integrations, cfg.Temporal, withSecrets)
+	cfg.Integrations = l.integrations(vars.Integrations, cfg.Temporal, ofIngress)
 	return cfg
 }
 
@@ -149,7 +150,7 @@ func (l *loader) common(vars raw, withSecrets bool) Common {
 // in URLs and, in upper case, in front of variables.
 var validIntegration = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
-func (l *loader) integrations(list string, temporal Temporal, withSecrets bool) []Integration {
+func (l *loader) integrations(list string, temporal Temporal, ofIngress bool) []Integration {
 	var all []Integration
 	for name := range strings.SplitSeq(list, ",") {
 		name = strings.TrimSpace(name)
@@ -164,14 +165,14 @@ func (l *loader) integrations(list string, temporal Temporal, withSecrets bool) 
 			l.bad("INTEGRATIONS", "%q stands there twice", name)
 			continue
 		}
-		all = append(all, l.integration(name, temporal, withSecrets))
+		all = append(all, l.integration(name, temporal, ofIngress))
 	}
 	return all
 }
 
 // integration adds the connection of the integration to temporal's profiles, if
 // it has one.
-func (l *loader) integration(name string, temporal Temporal, withSecrets bool) Integration {
+func (l *loader) integration(name string, temporal Temporal, ofIngress bool) Integration {
 	prefix := strings.ToUpper(name)
 	vars := rawIntegration{}
 	if err := envconfig.Process(prefix, &vars); err != nil {
@@ -190,13 +191,13 @@ func (l *loader) integration(name string, temporal Temporal, withSecrets bool) I
 		namespace = l.temporalName(prefix+"_NAMESPACE", vars.Namespace)
 	}
 	cfg := Integration{
-		Name:               name,
-		Profile:            vars.TemporalProfile,
-		Namespace:          namespace,
-		TaskQueue:          l.temporalName(prefix+"_TASK_QUEUE", vars.TaskQueue),
-		MaxStartsPerSecond: l.rate(prefix+"_MAX_STARTS_PER_SECOND", vars.MaxStartsPerSecond),
+		Name:      name,
+		Profile:   vars.TemporalProfile,
+		Namespace: namespace,
+		TaskQueue: l.temporalName(prefix+"_TASK_QUEUE", vars.TaskQueue),
 	}
-	if withSecrets {
+	if ofIngress {
+		cfg.MaxStartsPerSecond = l.rate(prefix+"_MAX_STARTS_PER_SECOND", vars.MaxStartsPerSecond)
 		cfg.Secrets = l.secrets(prefix+"_CLIENT_SECRET", vars.ClientSecret, vars.ClientSecretFile)
 	}
 	return cfg

@@ -18,7 +18,7 @@ const hush = "hush-4c1d0a7e"
 
 // ours are the variables that the configuration may look at, and the bare names
 // that it must not.
-var ours = regexp.MustCompile(`^(INTEGRATIONS|LISTEN_ADDR|ADMIN_ADDR|WORKER_ADMIN_ADDR|MAX_BODY_BYTES|JOURNAL_.*|LOG_.*|TEMPORAL_.*|(.*_)?(CLIENT_SECRET|CLIENT_SECRET_FILE|TASK_QUEUE|NAMESPACE))$`)
+var ours = regexp.MustCompile(`^(INTEGRATIONS|LISTEN_ADDR|ADMIN_ADDR|WORKER_ADMIN_ADDR|MAX_BODY_BYTES|JOURNAL_.*|LOG_.*|(.*_)?TEMPORAL_.*|(.*_)?(CLIENT_SECRET|CLIENT_SECRET_FILE|TASK_QUEUE|NAMESPACE|MAX_STARTS_PER_SECOND))$`)
 
 // environment makes vars, written NAME=value, the only variables that the
 // configuration sees.
@@ -135,22 +135,23 @@ func TestAWorkerNeedsNoSecret(t *testing.T) {
 func TestEveryVariableIsHeeded(t *testing.T) {
 	environment(t,
 		"INTEGRATIONS= backend , mobile_2 ",
-		"BACKEND_CLIENT_SECRET=b", "BACKEND_TASK_QUEUE=urgent", "BACKEND_NAMESPACE=backend-team",
+		"BACKEND_CLIENT_SECRET=b", "BACKEND_TASK_QUEUE=urgent", "BACKEND_NAMESPACE=backend-team", "BACKEND_MAX_STARTS_PER_SECOND=2.5",
 		"MOBILE_2_CLIENT_SECRET=m",
 		"LISTEN_ADDR=127.0.0.1:80", "ADMIN_ADDR=:81", "PUBLIC_URL=https://hooks.example.com/in/", "MAX_BODY_BYTES=1024",
-		"LOG_FORMAT=text", "LOG_LEVEL=debug",
+		"JOURNAL_DIR=/var/lib/kept", "LOG_FORMAT=text", "LOG_LEVEL=debug",
 		"TEMPORAL_ADDRESS=temporal.internal:7233", "TEMPORAL_NAMESPACE=shared", "TEMPORAL_UI_URL=https://ui.internal/temporal/",
 	)
 	cfg := loadIngress(t)
 
 	check(t, "Integrations", cfg.Integrations, []config.Integration{
-		{Name: "backend", Secrets: []config.Secret{"b"}, Namespace: "backend-team", TaskQueue: "urgent"},
+		{Name: "backend", Secrets: []config.Secret{"b"}, Namespace: "backend-team", TaskQueue: "urgent", MaxStartsPerSecond: 2.5},
 		{Name: "mobile_2", Secrets: []config.Secret{"m"}, Namespace: "shared", TaskQueue: "sentry"},
 	})
 	check(t, "ListenAddr", cfg.ListenAddr, "127.0.0.1:80")
 	check(t, "AdminAddr", cfg.AdminAddr, ":81")
 	check(t, "PublicURL", cfg.PublicURL, "https://hooks.example.com/in")
 	check(t, "MaxBodyBytes", cfg.MaxBodyBytes, 1024)
+	check(t, "JournalDir", cfg.JournalDir, "/var/lib/kept")
 	check(t, "Log", cfg.Log, config.Log{Level: slog.LevelDebug})
 	check(t, "address of Temporal", cfg.Temporal.Client.HostPort, "temporal.internal:7233")
 	check(t, "namespace", cfg.Temporal.Client.Namespace, "shared")
@@ -160,7 +161,7 @@ func TestEveryVariableIsHeeded(t *testing.T) {
 func TestAnIntegrationIgnoresBareNames(t *testing.T) {
 	environment(t,
 		"INTEGRATIONS=backend", "TEMPORAL_NAMESPACE=shared",
-		"NAMESPACE=bare", "TASK_QUEUE=bare", "CLIENT_SECRET="+hush, "CLIENT_SECRET_FILE="+file(t, hush))
+		"NAMESPACE=bare", "TASK_QUEUE=bare", "MAX_STARTS_PER_SECOND=1", "CLIENT_SECRET="+hush, "CLIENT_SECRET_FILE="+file(t, hush))
 
 	worker := loadWorker(t)
 	check(t, "Integrations", worker.Integrations, []config.Integration{{Name: "backend", Namespace: "shared", TaskQueue: "sentry"}})
@@ -237,8 +238,12 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 func TestAValueThatIsNotUsableIsAProblem(t *testing.T) {
 	for _, entry := range []string{
 		"LISTEN_ADDR=", "LISTEN_ADDR=:http", "LISTEN_ADDR=:65536", "ADMIN_ADDR=127.0.0.1", "PUBLIC_URL=hooks.example.com",
+		"TEMPORAL_API_KEY_FILE=/no/such/file", "TEMPORAL_API_KEY_FILE=" + hush, "SENTRY_TEMPORAL_API_KEY_FILE=" + hush, "SENTRY_TEMPORAL_PROFILE=two words",
 		"MAX_BODY_BYTES=", "MAX_BODY_BYTES=1023", "MAX_BODY_BYTES=67108865", "MAX_BODY_BYTES=1e6", "MAX_BODY_BYTES=-1",
 		"LOG_FORMAT=", "LOG_FORMAT=JSON", "LOG_LEVEL=", "LOG_LEVEL=INFO+2",
+		"JOURNAL_DIR=",
+		"SENTRY_MAX_STARTS_PER_SECOND=0", "SENTRY_MAX_STARTS_PER_SECOND=-1", "SENTRY_MAX_STARTS_PER_SECOND=10000.1",
+		"SENTRY_MAX_STARTS_PER_SECOND=1e3", "SENTRY_MAX_STARTS_PER_SECOND=NaN", "SENTRY_MAX_STARTS_PER_SECOND=many",
 		"SENTRY_TASK_QUEUE=", "SENTRY_TASK_QUEUE=two words", "SENTRY_NAMESPACE=", "SENTRY_NAMESPACE=naïve",
 		"TEMPORAL_ADDRESS=localhost", "TEMPORAL_NAMESPACE=two words",
 		"TEMPORAL_UI_URL=ui.internal", "TEMPORAL_UI_URL=ftp://ui.internal", "TEMPORAL_UI_URL=http://", "TEMPORAL_UI_URL=http://%zz",
@@ -329,4 +334,116 @@ func TestTheAddressOfTheUI(t *testing.T) {
 			check(t, "UIURL", cfg.Temporal.UIURL, test.want)
 		})
 	}
+}
+
+// profiles is a configuration file of the CLI.
+const profiles = `
+[profile.default]
+address = "common.internal:7233"
+
+[profile.cloud]
+address = "team.a2dd6.tmprl.cloud:7233"
+namespace = "team.a2dd6"
+api_key = "` + hush + `"
+
+[profile.plain]
+address = "plain.internal:7233"
+
+[profile.broken]
+address = "no-port"
+namespace = "two words"
+
+[profile.badtls]
+address = "plain.internal:7233"
+[profile.badtls.tls]
+client_cert_data = "` + hush + `"
+client_key_data = "` + hush + `"
+`
+
+func TestAProfileIsTheWholeConnectionOfAnIntegration(t *testing.T) {
+	environment(t,
+		"INTEGRATIONS=sentry,backend,mobile,web", "TEMPORAL_CONFIG_FILE="+file(t, profiles),
+		"BACKEND_TEMPORAL_PROFILE=cloud", "MOBILE_TEMPORAL_PROFILE=cloud", "MOBILE_NAMESPACE=mobile.a2dd6", "WEB_TEMPORAL_PROFILE=plain",
+		// These are of the common connection, and of no other.
+		"TEMPORAL_ADDRESS=temporal.internal:7233", "TEMPORAL_NAMESPACE=shared", "TEMPORAL_API_KEY=common", "TEMPORAL_TLS_SERVER_NAME=common",
+		"TEMPORAL_UI_URL=https://ui.internal",
+	)
+	cfg := loadWorker(t)
+	check(t, "Integrations", cfg.Integrations, []config.Integration{
+		{Name: "sentry", Namespace: "shared", TaskQueue: "sentry"},
+		{Name: "backend", Profile: "cloud", Namespace: "team.a2dd6", TaskQueue: "sentry"},
+		{Name: "mobile", Profile: "cloud", Namespace: "mobile.a2dd6", TaskQueue: "sentry"},
+		{Name: "web", Profile: "plain", Namespace: "default", TaskQueue: "sentry"},
+	})
+	check(t, "address", cfg.Temporal.Client.HostPort, "temporal.internal:7233")
+	check(t, "number of profiles", len(cfg.Temporal.Profiles), 2)
+	cloud, plain := cfg.Temporal.Profiles["cloud"], cfg.Temporal.Profiles["plain"]
+	check(t, "address of cloud", cloud.Client.HostPort, "team.a2dd6.tmprl.cloud:7233")
+	check(t, "address of plain", plain.Client.HostPort, "plain.internal:7233")
+	if tls := cloud.Client.ConnectionOptions.TLS; tls == nil || tls.ServerName != "" {
+		t.Errorf("the TLS of cloud is %v", tls)
+	}
+	if plain.Client.ConnectionOptions.TLS != nil || plain.Client.Credentials != nil {
+		t.Error("plain has TLS or an API key")
+	}
+	check(t, "UIURL of cloud", cloud.UIURL, "https://cloud.temporal.io")
+	check(t, "UIURL of plain", plain.UIURL, "https://ui.internal")
+}
+
+func TestAProfileThatIsNoConnectionIsAProblemWithoutValues(t *testing.T) {
+	there := "TEMPORAL_CONFIG_FILE=" + file(t, profiles)
+	keyFile := file(t, hush)
+	for name, test := range map[string]struct {
+		vars    []string
+		problem string
+	}{
+		"no such profile":      {[]string{there, "SENTRY_TEMPORAL_PROFILE=staging"}, "SENTRY_TEMPORAL_PROFILE"},
+		"no such file":         {[]string{"SENTRY_TEMPORAL_PROFILE=staging"}, "SENTRY_TEMPORAL_PROFILE"},
+		"a file that is none":  {[]string{"TEMPORAL_CONFIG_FILE=" + file(t, "[profile.staging]\napi_key = "+hush), "SENTRY_TEMPORAL_PROFILE=staging"}, "SENTRY_TEMPORAL_PROFILE"},
+		"no host and port":     {[]string{there, "SENTRY_TEMPORAL_PROFILE=broken"}, "SENTRY_TEMPORAL_PROFILE"},
+		"certificate not PEM":  {[]string{there, "SENTRY_TEMPORAL_PROFILE=badtls"}, "SENTRY_TEMPORAL_PROFILE"},
+		"no file of the key":   {[]string{there, "SENTRY_TEMPORAL_PROFILE=plain", "SENTRY_TEMPORAL_API_KEY_FILE=" + hush}, "SENTRY_TEMPORAL_API_KEY_FILE"},
+		"a key of two lines":   {[]string{there, "SENTRY_TEMPORAL_PROFILE=plain", "SENTRY_TEMPORAL_API_KEY_FILE=" + file(t, hush+"\n"+hush)}, "SENTRY_TEMPORAL_API_KEY_FILE"},
+		"a key without more":   {[]string{there, "SENTRY_TEMPORAL_API_KEY_FILE=" + keyFile}, "SENTRY_TEMPORAL_API_KEY_FILE"},
+		"two keys of one":      {[]string{there, "INTEGRATIONS=sentry,web", "SENTRY_TEMPORAL_PROFILE=plain", "WEB_TEMPORAL_PROFILE=plain", "WEB_TEMPORAL_API_KEY_FILE=" + keyFile}, "WEB_TEMPORAL_API_KEY_FILE"},
+		"two of the common":    {[]string{"TEMPORAL_API_KEY=" + hush, "TEMPORAL_API_KEY_FILE=" + keyFile}, "TEMPORAL_API_KEY"},
+		"no key in the common": {[]string{"TEMPORAL_API_KEY_FILE=" + file(t, "\n")}, "TEMPORAL_API_KEY_FILE"},
+		"a file that is a lot": {[]string{"TEMPORAL_API_KEY_FILE=" + file(t, hush+strings.Repeat(" ", 64<<10))}, "TEMPORAL_API_KEY_FILE"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			environment(t, test.vars...)
+			_, err := config.LoadWorker()
+			wantProblems(t, err, test.problem)
+		})
+	}
+}
+
+func TestAProfileThatIsNotThereIsNamed(t *testing.T) {
+	environment(t, "TEMPORAL_CONFIG_FILE="+file(t, profiles), "SENTRY_TEMPORAL_PROFILE=staging")
+	_, err := config.LoadWorker()
+	wantProblems(t, err, "SENTRY_TEMPORAL_PROFILE")
+	if !strings.Contains(err.Error(), "staging") {
+		t.Errorf("it is not in: %v", err)
+	}
+}
+
+func TestAnAPIKeyFileTurnsTLSOn(t *testing.T) {
+	environment(t, "TEMPORAL_API_KEY_FILE="+file(t, hush))
+	cfg := loadWorker(t)
+	if cfg.Temporal.Client.ConnectionOptions.TLS == nil {
+		t.Error("there is no TLS")
+	}
+	environment(t, "TEMPORAL_API_KEY_FILE="+file(t, hush), "TEMPORAL_TLS=false")
+	cfg = loadWorker(t)
+	if cfg.Temporal.Client.ConnectionOptions.TLS != nil {
+		t.Error("there is TLS where there is to be none")
+	}
+}
+
+func TestTheAPIKeyOfTheEnvironmentGoesBeforeThatOfTheFile(t *testing.T) {
+	there := file(t, "[profile.default]\napi_key = \""+hush+"\"\n")
+	environment(t, "TEMPORAL_CONFIG_FILE="+there)
+	check(t, "APIKey", loadWorker(t).Temporal.APIKey, config.APIKeyFile{Path: there, Profile: "default"})
+	environment(t, "TEMPORAL_CONFIG_FILE="+there, "TEMPORAL_API_KEY=other")
+	check(t, "APIKey", loadWorker(t).Temporal.APIKey, config.APIKeyFile{})
 }

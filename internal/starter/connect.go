@@ -52,7 +52,11 @@ func Connect(temporal config.Temporal, integrations []config.Integration, log *s
 		at := place{connection: integration.Profile, namespace: integration.Namespace}
 		of := temporal
 		if integration.Profile != "" {
-			of = temporal.Profiles[integration.Profile]
+			var ok bool
+			if of, ok = temporal.Profiles[integration.Profile]; !ok {
+				c.Close()
+				return nil, fmt.Errorf("connect to Temporal for integration %s: profile %q is not configured", integration.Name, integration.Profile)
+			}
 		}
 		if c.places[at] == nil {
 			options := of.Client

@@ -24,6 +24,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -310,7 +311,7 @@ func TestIntegrationsWithOneProfileShareAConnection(t *testing.T) {
 	if environments["backend"] != environments["mobile"] {
 		t.Errorf("they live at %+v and %+v", environments["backend"], environments["mobile"])
 	}
-	if at := environments["backend"]; at.Connection != "own" || at.Namespace != "team" {
+	if at := environments["backend"]; at.Connection != "own" || at.Namespace != "team" || at.UIURL != "http://localhost:8233" {
 		t.Errorf("an integration with a profile lives at %+v", at)
 	}
 	want := []starter.State{
@@ -408,5 +409,59 @@ func TestOtherCallsAreRepeated(t *testing.T) {
 	_, err := connections.Environments()["sentry"].Client.DescribeWorkflowExecution(t.Context(), "id", "")
 	if err != nil || server.described != 2 {
 		t.Errorf("tried %d times, %v", server.described, err)
+	}
+}
+
+func TestAProfileThatIsNotConfiguredIsNotTheCommonConnection(t *testing.T) {
+	_, err := starter.Connect(config.Temporal{Client: client.Options{HostPort: devservertest.Server().Address}},
+		[]config.Integration{{Name: "sentry", Namespace: "default", Profile: "gone"}}, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "gone") {
+		t.Errorf("said %v", err)
+	}
+}
+
+// watching is what metrics and traces of a program come through.
+type watching struct {
+	client.MetricsHandler
+	interceptor.ClientInterceptorBase
+	mu          sync.Mutex
+	counted     int
+	intercepted int
+}
+
+func (w *watching) WithTags(map[string]string) client.MetricsHandler { return w }
+func (w *watching) Timer(string) client.MetricsTimer                 { return w }
+func (w *watching) Counter(string) client.MetricsCounter             { return w }
+func (*watching) Record(time.Duration)                               {}
+
+func (w *watching) Inc(int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counted++
+}
+
+func (w *watching) InterceptClient(next interceptor.ClientOutboundInterceptor) interceptor.ClientOutboundInterceptor {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.intercepted++
+	return next
+}
+
+func TestEveryConnectionIsWatched(t *testing.T) {
+	server := serve(t, &standIn{}, nil)
+	watch := &watching{MetricsHandler: client.MetricsNopHandler}
+	common := client.Options{HostPort: server.address, MetricsHandler: watch, Interceptors: []interceptor.ClientInterceptor{watch}}
+	connections, err := starter.Connect(
+		config.Temporal{Client: common, Profiles: map[string]config.Temporal{"own": {Client: client.Options{HostPort: server.address}}}},
+		[]config.Integration{{Name: "sentry", Namespace: "default", Profile: "own"}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(connections.Close)
+	reach(t, connections)
+	watch.mu.Lock()
+	defer watch.mu.Unlock()
+	if watch.counted == 0 || watch.intercepted == 0 {
+		t.Errorf("of a profile's connection %d calls were counted, %d interceptors asked", watch.counted, watch.intercepted)
 	}
 }

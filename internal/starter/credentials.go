@@ -44,9 +44,9 @@ type freshTLS struct {
 	read func() (*tls.Config, error)
 	log  *slog.Logger
 
-	mu       sync.Mutex
-	last     *tls.Config // that could be read
-	complain complaint
+	mu        sync.Mutex
+	last      *tls.Config // that could be read
+	complaint complaint
 }
 
 // ClientHandshake implements [credentials.TransportCredentials].
@@ -66,7 +66,9 @@ func (f *freshTLS) now(ctx context.Context) *tls.Config {
 	if err == nil {
 		f.last = read
 	}
-	f.complain.of(ctx, f.log, "the TLS certificates cannot be read again, those from before are used", err)
+	if f.complaint.isNew(err) {
+		f.log.WarnContext(ctx, "the TLS certificates cannot be read again, those from before are used", telemetry.KeyError, err.Error())
+	}
 	return f.last
 }
 
@@ -75,10 +77,10 @@ type apiKey struct {
 	file config.APIKeyFile
 	log  *slog.Logger
 
-	mu       sync.Mutex
-	text     []byte // that was in the file last
-	key      config.Secret
-	complain complaint
+	mu        sync.Mutex
+	text      []byte // that was in the file last
+	key       config.Secret
+	complaint complaint
 }
 
 // now returns the key that is in the file, or the one that was there when it
@@ -99,21 +101,23 @@ func (k *apiKey) now(ctx context.Context) (string, error) {
 	if err != nil && k.key == "" {
 		return "", err
 	}
-	k.complain.of(ctx, k.log, "the API key cannot be read again, the one from before is used", err)
+	if k.complaint.isNew(err) {
+		k.log.WarnContext(ctx, "the API key cannot be read again, the one from before is used", telemetry.KeyError, err.Error())
+	}
 	return k.key.Reveal(), nil
 }
 
-// complaint is what was logged last of something that is done over and over.
+// complaint is what went wrong last with something that is done over and over.
 type complaint string
 
-// of logs err once, until there is another or none.
-func (c *complaint) of(ctx context.Context, log *slog.Logger, message string, err error) {
+// isNew reports whether err, which may be nil, is to be logged: it is an error,
+// and not the one from before.
+func (c *complaint) isNew(err error) bool {
 	var now complaint
 	if err != nil {
 		now = complaint(err.Error())
 	}
-	if now != "" && now != *c {
-		log.WarnContext(ctx, message, telemetry.KeyError, err.Error())
-	}
+	before := *c
 	*c = now
+	return now != "" && now != before
 }

@@ -187,37 +187,36 @@ func metadataOf(t *testing.T, c client.Client, run starter.Run) (summary, detail
 	return summary, details
 }
 
-// eachLine gives each line of a log.
-type eachLine chan<- string
-
-func (l eachLine) Write(line []byte) (int, error) {
-	l <- string(line)
-	return len(line), nil
+// running runs what keeps the attributes of a Starter up to date.
+func running(t *testing.T, s *starts) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
 }
 
 // Attributes are a help, never a condition.
 func TestMissingAttributesAreWarnedOfOnceAndNeverFailAStart(t *testing.T) {
 	connections := connect(t, devservertest.Server().Address, config.Integration{Name: "sentry", Namespace: "plain", TaskQueue: "q"})
-	warned := make(chan string, 10)
-	s := startsOf(connections, slog.New(slog.NewTextHandler(eachLine(warned), nil)), all...)
-	startSample(t, s, "issue.created") // nobody has asked yet
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		s.Run(ctx)
-	}()
-	log := <-warned
+	log := &lines{}
+	s := startsOf(connections, slog.New(slog.NewTextHandler(log, nil)), all...)
+	startSample(t, s, "issue.created") // before anything is known
+	running(t, s)
+	warnings := func() int { return strings.Count(log.String(), "level=WARN") }
+	for deadline := time.Now().Add(10 * time.Second); warnings() == 0 && time.Now().Before(deadline); {
+		startSample(t, s, "issue.created")
+	}
 	for range 3 {
 		startSample(t, s, "issue.created")
 	}
-	stop()
-	<-ended
-	close(warned)
-	for line := range warned {
-		log += line
-	}
-	if n := strings.Count(log, "level=WARN"); n != 1 || !strings.Contains(log, "--namespace plain --name SentryEvent --type Keyword") {
+	if n := warnings(); n != 1 || !strings.Contains(log.String(), "--namespace plain --name SentryEvent --type Keyword") {
 		t.Errorf("logged was %d times: %s", n, log)
 	}
 }

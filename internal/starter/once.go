@@ -26,8 +26,11 @@ func startOnce() grpc.DialOption {
 }
 
 // once is a context without the SDK's way of repeating a call.
-type once struct{ context.Context }
+type once struct {
+	context.Context //nolint:containedctx // it is one
+}
 
+// Value implements [context.Context].
 func (c once) Value(key any) any {
 	value := c.Context.Value(key)
 	if _, repeats := value.(interface{ SetMaximumAttempts(attempts int) }); repeats {

@@ -133,11 +133,11 @@ func (p *polling) run(ctx context.Context) {
 		}
 		if p.logged.IsZero() || time.Since(p.logged) >= logPause {
 			p.logged = time.Now()
-			level, message := slog.LevelWarn, "worker does not start, trying again"
 			if started {
-				level, message = slog.LevelError, "worker cannot go on, starting it again"
+				p.log.ErrorContext(ctx, "worker cannot go on, starting it again", telemetry.KeyError, err.Error())
+			} else {
+				p.log.WarnContext(ctx, "worker does not start, trying again", telemetry.KeyError, err.Error())
 			}
-			p.log.Log(ctx, level, message, telemetry.KeyError, err.Error())
 		}
 		select {
 		case <-ctx.Done():

@@ -58,7 +58,7 @@ func (s *supervised) breaks(namespace string, err error) {
 
 // pass lets time pass.
 func pass(d time.Duration) {
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 }
 

@@ -469,13 +469,6 @@ func TestAWorkerRunsWhatItCanAndTheRestOnceItIsThere(t *testing.T) {
 	}
 }
 
-func TestAWorkerThatPollsNothingIsNotReady(t *testing.T) {
-	admin, _ := runWorkerOf(t, config.Integration{Name: "away", Profile: "away", Namespace: "default", TaskQueue: "q"})
-	if status := ready(t, admin).code; status != http.StatusServiceUnavailable {
-		t.Errorf("/readyz answered %d", status)
-	}
-}
-
 // Each activity learns that its worker stops while the other is still under way.
 func TestAllWorkersStopAtTheSameTime(t *testing.T) {
 	const queue = "same-time"

@@ -139,7 +139,23 @@ func tree(all []*otlp.Span, parent, indent string) string {
 	return drawn.String()
 }
 
+// addAttributes does what the setup command does: without, a start may be
+// refused before it goes without attributes.
+func addAttributes(t *testing.T) {
+	t.Helper()
+	cfg := common(devservertest.Server().Address)
+	connections, err := starter.Connect(cfg.Temporal, cfg.Integrations, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connections.Close()
+	if _, err := connections.AddAttributes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestADeliveryIsOneTraceFromTheRequestToTheActivity(t *testing.T) {
+	addAttributes(t)
 	const whole = `POST /webhooks/{integration} UNSET
   StartWorkflow:triage_sentry_issue UNSET
     RunWorkflow:triage_sentry_issue UNSET
