@@ -118,7 +118,6 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		return err
 	}
 	webhooks.Inbox = journal.NewInbox(kept, forwarder, starts.Plan)
-	admins.Parking = kept
 	admins.Ready = func() error { return canKeep(ctx, kept.Stats()) }
 	admins.Status.Journal = kept.Stats
 
