@@ -337,3 +337,23 @@ func TestAChangeGoesOnWhenWhoAskedForItHasLeft(t *testing.T) {
 		t.Error("it did not go on")
 	}
 }
+
+// long is a journal whose changes take longer than its server has for answers.
+type long struct{ *kept }
+
+const answersWithin = 20 * time.Millisecond
+
+func (l long) Discard(ctx context.Context, f admin.Filter) (int, error) {
+	<-time.After(3 * answersWithin)
+	return l.kept.Discard(ctx, f)
+}
+
+func TestALongChangeIsAnswered(t *testing.T) {
+	s := httptest.NewUnstartedServer(admin.New(admin.Options{Journal: long{&kept{items: some()}}, Log: slog.New(slog.DiscardHandler)}))
+	s.Config.WriteTimeout = answersWithin
+	s.Start()
+	defer s.Close()
+	if status, text, _ := ask(t, http.MethodPost, s.URL+"/journal/discard?all=true", nil); status != http.StatusOK || !strings.Contains(string(text), "3") {
+		t.Errorf("answered %d %s", status, text)
+	}
+}
