@@ -25,8 +25,10 @@ var mayImport = map[string][]string{
 	"internal/config":    {},
 	"internal/telemetry": {},
 	"internal/devserver": {"internal/devserver"},
-	"internal/starter":   {"internal/config", "internal/sentry", "internal/telemetry", "internal/triage"},
-	"internal/journal":   {"internal/sentry", "internal/starter", "internal/telemetry"},
+	"internal/routes":    {"internal/config", "internal/sentry", "internal/triage"},
+	"internal/starter":   {"internal/config", "internal/routes", "internal/sentry", "internal/telemetry"},
+	"internal/journal":   {"internal/routes", "internal/sentry", "internal/telemetry"},
+	"internal/forwarder": {"internal/journal", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry"},
 	"internal/web":       {"internal/sentry", "internal/starter"},
 	"internal/admin":     {"internal/config", "internal/journal", "internal/sentry", "internal/starter", "internal/telemetry", "internal/triage", "internal/web"},
 }

@@ -17,6 +17,7 @@ import (
 
 	"go.temporal.io/sdk/contrib/envconfig"
 
+	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
@@ -494,6 +495,55 @@ func TestAdminTableHasTheRoutesThatThereAre(t *testing.T) {
 	}
 }
 
+func TestTableOfParametersHasThoseThatTheJournalIsAskedWith(t *testing.T) {
+	documented := map[string]bool{}
+	for _, row := range table(t, "docs/operations.md", "Parameter") {
+		for _, name := range spansIn(row[0]) {
+			documented[name] = true
+		}
+	}
+	taken := map[string]bool{}
+	ast.Inspect(parse(t, "internal/admin/journal.go"), func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, "of") {
+			return true
+		}
+		ast.Inspect(spec, func(n ast.Node) bool {
+			if literal, ok := n.(*ast.BasicLit); ok {
+				taken[unquote(t, literal)] = true
+			}
+			return true
+		})
+		return false
+	})
+	if len(taken) == 0 || !maps.Equal(documented, taken) {
+		t.Errorf("the table has %v, the code %v", slices.Sorted(maps.Keys(documented)), slices.Sorted(maps.Keys(taken)))
+	}
+}
+
+func TestAnswerOfAProbeIsDescribedFieldByField(t *testing.T) {
+	block := jsonBlock(t, "docs/operations.md", "temporal")
+	if got, want := keysInOrder(t, block), tagsOf(structFields(t, "internal/admin/admin.go", "health")); !slices.Equal(got, want) {
+		t.Errorf("the block has the fields %v, an answer %v", got, want)
+	}
+	var shown struct{ Temporal []json.RawMessage }
+	if err := json.Unmarshal([]byte(block), &shown); err != nil || len(shown.Temporal) == 0 {
+		t.Fatalf("the block has no namespaces: %v", err)
+	}
+	if got, want := keysInOrder(t, string(shown.Temporal[len(shown.Temporal)-1])), jsonNames(reflect.TypeFor[admin.NamespaceState]()); !slices.Equal(got, want) {
+		t.Errorf("a namespace has the fields %v, the code %v", got, want)
+	}
+}
+
+func tagsOf(fields []field) []string {
+	var names []string
+	for _, f := range fields {
+		name, _, _ := strings.Cut(f.tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}
+
 func TestLinksLeadSomewhere(t *testing.T) {
 	all := documents(t)
 	for path, text := range all {
@@ -718,8 +768,9 @@ func keysInOrder(t *testing.T, object string) []string {
 func jsonNames(of reflect.Type) []string {
 	var names []string
 	for i := range of.NumField() {
-		name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
-		names = append(names, name)
+		if name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ","); name != "-" {
+			names = append(names, name)
+		}
 	}
 	return names
 }

@@ -350,7 +350,18 @@ func TestStatusPageInABrowser(t *testing.T) {
 		b.await(has("WorkflowExecutionCompleted") + " || " + has("Workflow Execution Completed"))
 	})
 
-	for name, page := range map[string]string{"is accessible": page, "is accessible when all is wrong": troubled(t)} {
+	wrong := troubled(t)
+	t.Run("keeps a question open that is being answered", func(t *testing.T) {
+		b := in(t)
+		b.do(chromedp.Navigate(wrong), chromedp.Click(chromedp.CSS("#ask-7")))
+		b.await("document.getElementById('discard-7').open")
+		asOf := value(b, chromedp.Evaluate[string]("document.querySelector('#as-of time').dateTime"))
+		b.await("document.querySelector('#as-of time').dateTime !== " + quoted(asOf)) // it was loaded anew
+		b.await("document.getElementById('discard-7').open && document.activeElement.id === 'ask-7' && !document.getElementById('discard-9').open")
+		b.quiet()
+	})
+
+	for name, page := range map[string]string{"is accessible": page, "is accessible when all is wrong": wrong} {
 		for _, scheme := range []string{"light", "dark"} {
 			for _, width := range []int64{1280, 390} {
 				t.Run(fmt.Sprintf("%s, %s, %d pixels wide", name, scheme, width), func(t *testing.T) {
@@ -394,14 +405,14 @@ func troubled(t *testing.T) (address string) {
 				{Connection: "europe", Namespace: "backend-team", Status: admin.StatusUnreachable, Problem: "ask Temporal at temporal.internal:7233: connection refused"},
 			}
 		},
-		Parking: parking{},
+		Journal: parking{},
 		UIURL:   "http://127.0.0.1:1",
 		Log:     slog.New(slog.DiscardHandler),
 		Status: &admin.Status{
 			Integrations: integrations, Workflows: workflows.All, Recent: recent, Guessed: true,
 			WebhookURL: "https://" + strings.Repeat("hooks.", 20) + "example.com",
 			Journal: func() journal.Stats {
-				return journal.Stats{Pending: 42, PendingBytes: 3 << 20, OldestAge: time.Minute, Parked: 2, ParkedBytes: 1 << 20}
+				return journal.Stats{Pending: 42, PendingBytes: 3 << 20, OldestAge: time.Minute, Parked: 3, ParkedBytes: 1 << 20}
 			},
 		},
 	}))
@@ -409,13 +420,22 @@ func troubled(t *testing.T) (address string) {
 	return server.URL
 }
 
-// parking holds a delivery and a damaged record.
-type parking struct{ admin.Parking }
+// parking holds a delivery, one of which all is long, and a damaged record.
+type parking struct{ admin.Journal }
 
-func (parking) Parked(uint64, int) ([]journal.Item, error) {
+func (parking) List(journal.Filter, uint64, int) ([]journal.Item, error) {
 	return []journal.Item{
-		{ID: 7, Received: time.Now(), ParkedAt: time.Now(), Event: "sentry.error.created", Integration: "backend", Reason: starter.ErrTooLarge.Error(), Size: 3 << 20},
-		{ID: 9, ParkedAt: time.Now(), Reason: "the record is damaged"},
+		{
+			ID: 7, State: journal.Parked, Received: time.Now(), ParkedAt: time.Now(), Reason: starter.ErrTooLarge.Error(), ReasonCode: "too_large",
+			Integration: "backend", Event: "sentry.error.created", Project: "checkout", IssueID: "6702149985", ShortID: "CHECKOUT-1A",
+			Title: "TypeError: x is undefined", RequestID: sentry.NewRequestID(), Size: 3 << 20,
+		},
+		{
+			ID: 18446744073709551615, State: journal.Parked, Received: time.Now(), ParkedAt: time.Now(), Reason: strings.Repeat("reason ", 30), ReasonCode: "not_configured",
+			Integration: "mobile_applications", Event: "sentry.preprod_artifact.build_distribution_completed", Project: strings.Repeat("project", 9),
+			IssueID: strings.Repeat("6", 64), Title: strings.Repeat("LongTitle", 30), RequestID: strings.Repeat("f", 128), Size: 1,
+		},
+		{ID: 9, State: journal.Parked, ParkedAt: time.Now(), Reason: "the record is damaged", ReasonCode: "damaged"},
 	}, nil
 }
 

@@ -4,33 +4,18 @@
 package admin
 
 import (
-	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/gin-gonic/gin"
 	"go.temporal.io/sdk/converter"
 
-	"sentry-temporal/internal/journal"
-	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/telemetry"
 	"sentry-temporal/internal/web"
 )
-
-// Parking is where deliveries are that cannot become runs without a person's
-// help.
-type Parking interface {
-	Parked(after uint64, limit int) ([]journal.Item, error)
-	Export(id uint64) (sentry.Envelope, error)
-	Unpark(ctx context.Context, id uint64) error
-	UnparkAll(ctx context.Context) (int, error)
-	Discard(ctx context.Context, id uint64) error
-}
 
 // Check asks for one of the loops of a process.
 type Check struct {
@@ -50,34 +35,30 @@ type Options struct {
 	// quick, and decides nothing.
 	Temporal func() []NamespaceState
 	Metrics  http.Handler           // nil for none
-	Parking  Parking                // nil in a worker
+	Journal  Journal                // nil in a worker
 	Codec    converter.PayloadCodec // nil in a worker
 	UIURL    string                 // base address of the Temporal UI, which may ask the codec
 	Status   *Status                // nil for no status page
 	Log      *slog.Logger
 }
 
-const (
-	// maxCodecBody bounds what the codec is given: some payloads of up to
-	// 2 MiB each, in base64.
-	maxCodecBody = 16 << 20
-	// parkedPage is how many parked deliveries are listed at once.
-	parkedPage = 100
-)
+// maxCodecBody bounds what the codec is given: some payloads of up to 2 MiB
+// each, in base64.
+const maxCodecBody = 16 << 20
 
 // New returns the handler for the admin address, which is not for the public:
 //
-//	GET    /healthz            whether the process lives and its loops turn
-//	GET    /readyz             whether it can do its job, and what Temporal answers
-//	GET    /metrics            metrics in the format of Prometheus
-//	GET    /                   the status page, for people
-//	GET    /api/deliveries     the last deliveries, see [DeliveryRecord]
-//	GET    /parked             parked deliveries, those after ?after=ID
-//	GET    /parked/{id}        the envelope of one, with its body
-//	POST   /parked/{id}/retry  puts one back into the queue
-//	POST   /parked/retry       puts all back
-//	DELETE /parked/{id}        discards one
-//	POST   /codec/decode       makes compressed payloads readable for the Temporal UI
+//	GET  /healthz          whether the process lives and its loops turn
+//	GET  /readyz           whether it can do its job, and what Temporal answers
+//	GET  /metrics          metrics in the format of Prometheus
+//	GET  /                 the status page, for people
+//	GET  /api/deliveries   the last deliveries, see [DeliveryRecord]
+//	GET  /journal          deliveries in the journal, see [journal.Item]
+//	GET  /journal/{id}     the envelope of one, with its body
+//	POST /journal/park     keeps pending ones from being started
+//	POST /journal/retry    puts parked ones back
+//	POST /journal/discard  deletes some for good
+//	POST /codec/decode     makes compressed payloads readable for the Temporal UI
 //
 // All but healthz, readyz and metrics answer only what cannot come from a page
 // of another site that an engineer has open.
@@ -90,12 +71,12 @@ func New(o Options) http.Handler {
 		router.GET("/metrics", gin.WrapH(o.Metrics))
 	}
 	local := router.Group("/", localOnly)
-	if o.Parking != nil {
-		local.GET("/parked", a.listParked)
-		local.GET("/parked/:id", a.exportParked)
-		local.POST("/parked/:id/retry", a.retryParked)
-		local.POST("/parked/retry", a.retryAllParked)
-		local.DELETE("/parked/:id", a.discardParked)
+	if o.Journal != nil {
+		local.GET("/journal", pageHeaders, a.listKept)
+		local.GET("/journal/:id", pageHeaders, a.exportKept)
+		local.POST("/journal/park", a.park)
+		local.POST("/journal/retry", a.putBack)
+		local.POST("/journal/discard", a.discard)
 	}
 	if o.Status != nil {
 		status := &statusPage{Status: *o.Status, admin: a}
@@ -157,86 +138,8 @@ func (a *admin) unwell(c *gin.Context, h health) {
 	c.PureJSON(http.StatusServiceUnavailable, h)
 }
 
-func (a *admin) listParked(c *gin.Context) {
-	after, err := strconv.ParseUint(c.DefaultQuery("after", "0"), 10, 64)
-	if err != nil {
-		web.Refuse(c, http.StatusBadRequest, "after is not an id")
-		return
-	}
-	list, err := a.Parking.Parked(after, parkedPage)
-	if err != nil {
-		a.fail(c, err)
-		return
-	}
-	c.PureJSON(http.StatusOK, gin.H{"parked": append([]journal.Item{}, list...)})
-}
-
-func (a *admin) exportParked(c *gin.Context) {
-	a.withID(c, func(id uint64) error {
-		env, err := a.Parking.Export(id)
-		if err == nil {
-			c.PureJSON(http.StatusOK, env)
-		}
-		return err
-	})
-}
-
-func (a *admin) retryParked(c *gin.Context) {
-	a.withID(c, func(id uint64) error {
-		err := a.Parking.Unpark(c.Request.Context(), id)
-		if err == nil {
-			answerRetried(c, 1)
-		}
-		return err
-	})
-}
-
-func (a *admin) retryAllParked(c *gin.Context) {
-	n, err := a.Parking.UnparkAll(c.Request.Context())
-	if err != nil {
-		a.fail(c, err)
-		return
-	}
-	answerRetried(c, n)
-}
-
-// answerRetried sends a browser, which has submitted a form of the status page,
-// back to it.
-func answerRetried(c *gin.Context, n int) {
-	if strings.Contains(c.GetHeader("Accept"), "text/html") {
-		c.Redirect(http.StatusSeeOther, "/")
-		return
-	}
-	c.PureJSON(http.StatusOK, gin.H{"retried": n})
-}
-
-func (a *admin) discardParked(c *gin.Context) {
-	a.withID(c, func(id uint64) error {
-		err := a.Parking.Discard(c.Request.Context(), id)
-		if err == nil {
-			c.PureJSON(http.StatusOK, gin.H{"discarded": 1})
-		}
-		return err
-	})
-}
-
-// withID calls do with the id of the path and answers its error.
-func (a *admin) withID(c *gin.Context, do func(id uint64) error) {
-	id, err := strconv.ParseUint(c.Param("id"), 10, 64)
-	if err != nil {
-		web.Refuse(c, http.StatusNotFound, journal.ErrNotFound.Error())
-		return
-	}
-	if err := do(id); err != nil {
-		a.fail(c, err)
-	}
-}
-
+// fail answers a bug, or a disk that fails.
 func (a *admin) fail(c *gin.Context, err error) {
-	if errors.Is(err, journal.ErrNotFound) {
-		web.Refuse(c, http.StatusNotFound, journal.ErrNotFound.Error())
-		return
-	}
 	a.Log.ErrorContext(c.Request.Context(), "admin request", telemetry.KeyError, err.Error())
 	web.Refuse(c, http.StatusInternalServerError, web.InternalError)
 }

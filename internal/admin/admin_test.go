@@ -2,81 +2,21 @@ package admin_test
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/journal"
-	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 )
-
-// adminServer is an admin handler with a real journal, in which n deliveries
-// are parked.
-func adminServer(t *testing.T, n int) (url string, kept *journal.Journal) {
-	t.Helper()
-	kept, err := journal.Open(t.TempDir(), journal.Options{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range n {
-		header := http.Header{}
-		header.Set(sentry.HeaderRequestID, sentry.NewRequestID())
-		env := sentry.NewEnvelope("sentry", "sentry.issue.created", header, []byte(issueBody), time.Unix(1733337600, 0))
-		if err := kept.Append(t.Context(), env); err != nil {
-			t.Fatal(err)
-		}
-	}
-	park(t, kept, n)
-	s := httptest.NewServer(admin.New(admin.Options{
-		Ready:    func() error { return nil },
-		Temporal: func() []admin.NamespaceState { return nil },
-		Parking:  kept,
-		Codec:    starter.Codec(),
-		UIURL:    "http://127.0.0.1:8233",
-		Log:      slog.New(slog.DiscardHandler),
-	}))
-	t.Cleanup(func() {
-		s.Close()
-		if err := kept.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s.URL, kept
-}
-
-// park has a forwarder park the n pending deliveries.
-func park(t *testing.T, kept *journal.Journal, n int) {
-	t.Helper()
-	failed := errors.New("Temporal does not take it")
-	ctx, stop := context.WithCancel(t.Context())
-	f := journal.NewForwarder(kept, func(context.Context, sentry.Envelope) ([]starter.Run, error) { return nil, failed },
-		journal.ForwarderOptions{Permanent: func(err error) bool { return errors.Is(err, failed) }, Log: slog.New(slog.DiscardHandler)})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f.Run(ctx)
-	}()
-	for kept.Stats().Parked < n {
-		if t.Context().Err() != nil {
-			t.Fatal("they were not parked")
-		}
-	}
-	stop()
-	<-done
-}
 
 func ask(t *testing.T, method, url string, body io.Reader, change ...func(*http.Request)) (status int, text []byte, header http.Header) {
 	t.Helper()
@@ -99,92 +39,19 @@ func ask(t *testing.T, method, url string, body io.Reader, change ...func(*http.
 	return response.StatusCode, text, response.Header
 }
 
-func parkedURL(url string, id uint64) string { return url + "/parked/" + strconv.FormatUint(id, 10) }
-
-type parkedList struct {
-	Parked []struct {
-		ID     uint64 `json:"id"`
-		Event  string `json:"event"`
-		Reason string `json:"reason"`
-		Size   int    `json:"size"`
-	} `json:"parked"`
-}
-
-func listParked(t *testing.T, url string) parkedList {
-	t.Helper()
-	status, text, _ := ask(t, http.MethodGet, url+"/parked", nil)
-	var list parkedList
-	if err := json.Unmarshal(text, &list); err != nil || status != http.StatusOK {
-		t.Fatalf("answered %d %s: %v", status, text, err)
-	}
-	return list
-}
-
-func TestParkedDeliveriesAreListedWithTheirReasonAndWithoutTheirBody(t *testing.T) {
-	url, _ := adminServer(t, 2)
-	list := listParked(t, url)
-	if len(list.Parked) != 2 {
-		t.Fatalf("listed are %+v", list)
-	}
-	for _, p := range list.Parked {
-		if p.ID == 0 || p.Event != "sentry.issue.created" || p.Reason != "Temporal does not take it" || p.Size != len(issueBody) {
-			t.Errorf("listed is %+v", p)
-		}
-	}
-	if _, text, _ := ask(t, http.MethodGet, url+"/parked", nil); strings.Contains(string(text), "4711") {
-		t.Errorf("the body is in the list: %s", text)
-	}
-}
-
-func TestAParkedDeliveryIsExported(t *testing.T) {
-	url, _ := adminServer(t, 1)
-	id := listParked(t, url).Parked[0].ID
-	status, text, _ := ask(t, http.MethodGet, parkedURL(url, id), nil)
-	var env sentry.Envelope
-	if err := json.Unmarshal(text, &env); err != nil || status != http.StatusOK || string(env.Body) != issueBody {
-		t.Errorf("answered %d %s", status, text)
-	}
-}
-
-func TestParkedDeliveriesArePutBackOrDiscarded(t *testing.T) {
-	url, kept := adminServer(t, 4)
-	list := listParked(t, url).Parked
-	if status, text, _ := ask(t, http.MethodPost, parkedURL(url, list[0].ID)+"/retry", nil); status != http.StatusOK {
-		t.Errorf("retry answered %d %s", status, text)
-	}
-	if status, text, _ := ask(t, http.MethodDelete, parkedURL(url, list[1].ID), nil); status != http.StatusOK {
-		t.Errorf("discard answered %d %s", status, text)
-	}
-	if stats := kept.Stats(); stats.Pending != 1 || stats.Parked != 2 {
-		t.Errorf("one back, one gone: %+v", stats)
-	}
-	if status, text, _ := ask(t, http.MethodPost, url+"/parked/retry", nil); status != http.StatusOK || !strings.Contains(string(text), "2") {
-		t.Errorf("retry all answered %d %s", status, text)
-	}
-	if stats := kept.Stats(); stats.Pending != 3 || stats.Parked != 0 {
-		t.Errorf("all back: %+v", stats)
-	}
-	for _, id := range []string{"0", "999", "x", "-1"} {
-		if status, _, _ := ask(t, http.MethodDelete, url+"/parked/"+id, nil); status != http.StatusNotFound {
-			t.Errorf("id %s answered %d", id, status)
-		}
-	}
-}
-
 // Pages of other sites, which an engineer may have open, can neither act nor
 // read here.
 func TestPagesOfOtherSitesAreNotAnswered(t *testing.T) {
-	url, kept := adminServer(t, 1)
-	id := listParked(t, url).Parked[0].ID
+	url, kept := adminServer(t, item{ID: 1, State: journal.Parked})
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
 	for name, test := range map[string]struct {
 		method, path string
 		change       func(*http.Request)
 	}{
-		"a form of another site":       {http.MethodPost, "/parked/retry", header("Origin", "https://evil.example")},
-		"a fetch of another site":      {http.MethodDelete, parkedURL("", id), header("Sec-Fetch-Site", "cross-site")},
-		"a name pointed here":          {http.MethodGet, "/parked", host("rebound.evil.example:8081")},
-		"a name pointed here, acting":  {http.MethodPost, "/parked/retry", host("rebound.evil.example")},
+		"a form of another site":       {http.MethodPost, "/journal/retry?all=true", header("Origin", "https://evil.example")},
+		"a fetch of another site":      {http.MethodPost, "/journal/discard?id=1", header("Sec-Fetch-Site", "cross-site")},
+		"a name pointed here":          {http.MethodGet, "/journal", host("rebound.evil.example:8081")},
+		"a name pointed here, acting":  {http.MethodPost, "/journal/retry?all=true", host("rebound.evil.example")},
 		"the codec for another site":   {http.MethodPost, "/codec/decode", header("Origin", "https://evil.example")},
 		"a preflight of another site":  {http.MethodOptions, "/codec/decode", header("Origin", "https://evil.example")},
 		"the codec under another name": {http.MethodPost, "/codec/decode", host("rebound.evil.example")},
@@ -196,18 +63,18 @@ func TestPagesOfOtherSitesAreNotAnswered(t *testing.T) {
 			}
 		})
 	}
-	if stats := kept.Stats(); stats.Parked != 1 {
-		t.Errorf("something was done: %+v", stats)
+	if kept.count(journal.Parked) != 1 {
+		t.Errorf("something was done: %+v", kept.items)
 	}
 	for _, name := range []string{"localhost:8081", "127.0.0.1:8081", "[::1]:8081", "ingress:8081", "10.0.0.7"} {
-		if status, text, _ := ask(t, http.MethodGet, url+"/parked", nil, host(name)); status != http.StatusOK {
+		if status, text, _ := ask(t, http.MethodGet, url+"/journal", nil, host(name)); status != http.StatusOK {
 			t.Errorf("under the name %s: answered %d %s", name, status, text)
 		}
 	}
 }
 
 func TestTheTemporalUIReadsCompressedPayloads(t *testing.T) {
-	url, _ := adminServer(t, 0)
+	url, _ := adminServer(t)
 	plain, err := starter.DataConverter().ToPayloads(strings.Repeat("large ", 100_000))
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	_ "embed" // the page, its style and its script
 	"encoding/base64"
@@ -52,7 +53,7 @@ var (
 	scriptText string
 
 	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-		"bytes": sizeText, "size": func(n int) string { return sizeText(int64(n)) }, "took": tookText, "age": ageText, "breakable": breakable,
+		"bytes": sizeText, "size": func(n int) string { return sizeText(int64(n)) }, "took": tookText, "age": ageText, "breakable": breakable, "issue": issueOf,
 	}).Parse(pageText))
 
 	// pagePolicy lets the page use its own style and script and ask where it
@@ -85,7 +86,7 @@ type page struct {
 	Temporal     temporalRow
 	Journal      journal.Stats
 	Parked       []journal.Item
-	ParkedFault  string // why Parked could not be read
+	ParkedFault  string // why Parked could not be listed
 	Filter       filter
 	Events       []string // to filter by
 	Outcomes     []outcomeRow
@@ -172,11 +173,11 @@ type DeliveryRecord struct {
 
 // Issue is what the page calls the issue.
 func (d DeliveryRecord) Issue() string {
-	if d.ShortID != "" {
-		return d.ShortID
-	}
-	return d.IssueID
+	return cmp.Or(d.ShortID, d.IssueID)
 }
+
+// issueOf is what the page calls the issue of a delivery in the journal.
+func issueOf(i journal.Item) string { return cmp.Or(i.ShortID, i.IssueID) }
 
 // Duration is that of the answer.
 func (d DeliveryRecord) Duration() time.Duration {
@@ -250,9 +251,9 @@ func (s *statusPage) show(c *gin.Context) {
 	}
 	p.Temporal = temporalRowOf(s.admin.Temporal())
 	p.Journal = s.Journal()
-	if p.Journal.Parked > 0 && s.admin.Parking != nil {
+	if p.Journal.Parked > 0 && s.admin.Journal != nil {
 		var err error
-		if p.Parked, err = s.admin.Parking.Parked(0, parkedShown); err != nil {
+		if p.Parked, err = s.admin.Journal.List(journal.Filter{State: journal.Parked}, 0, parkedShown); err != nil {
 			p.ParkedFault = err.Error()
 		}
 	}

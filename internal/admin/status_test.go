@@ -41,11 +41,12 @@ const (
 // starts is an Inbox that starts a run for each delivery, or does what it is.
 type starts func(context.Context, sentry.Envelope) ([]starter.Run, error)
 
-func (s starts) Deliver(ctx context.Context, env sentry.Envelope, _ time.Duration) ([]starter.Run, error) {
+func (s starts) Deliver(ctx context.Context, env sentry.Envelope, _ sentry.Subject, _ time.Duration) (string, []starter.Run, error) {
 	if s == nil {
-		return []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:" + env.IdempotencyKey, RunID: "run", Status: starter.Started}}, nil
+		return env.IdempotencyKey, []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:" + env.IdempotencyKey, RunID: "run", Status: starter.Started}}, nil
 	}
-	return s(ctx, env)
+	runs, err := s(ctx, env)
+	return env.IdempotencyKey, runs, err
 }
 
 // watched is an ingress and the admin handler with the status page on it.
@@ -320,20 +321,38 @@ func TestThePageShowsTheStateOfTemporalForEachNamespace(t *testing.T) {
 	has(t, w.page(t, ""), "Does not answer", "default: namespace is not found")
 }
 
-func TestThePageShowsTheJournalAndPutsParkedDeliveriesBack(t *testing.T) {
-	_, kept := adminServer(t, 3)
-	w := newWatched(t, nil, func(o *admin.Options) { o.Parking, o.Status.Journal = kept, kept.Stats })
-	has(t, w.page(t, ""), "<strong>3</strong>", "0 pending", "Temporal does not take it", "Put all back")
-	id := listParked(t, w.admin).Parked[0].ID
-	browser := header("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
-	status, text, _ := ask(t, http.MethodPost, parkedURL(w.admin, id)+"/retry", nil, browser, header("Sec-Fetch-Site", "same-origin"))
-	if status != http.StatusOK { // where the redirect leads
-		t.Fatalf("answered %d %s", status, text)
+func TestThePageShowsWhatIsParkedAndPutsItBackOrDiscardsIt(t *testing.T) {
+	kept := &kept{items: []item{
+		{ID: 7, State: journal.Parked, Integration: "mobile", Event: "sentry.error.created", ReasonCode: "too_large", Reason: "too large for Temporal",
+			ShortID: "MOBILE-1A", Title: "TypeError: x is undefined", RequestID: requestID},
+		{ID: 8, State: journal.Parked, ReasonCode: "damaged", Reason: "cannot be read"},
+		{ID: 9, State: journal.Parked, Event: "sentry.issue.created", IssueID: "4711"},
+		{ID: 10, State: journal.Pending},
+	}}
+	w := newWatched(t, nil, func(o *admin.Options) { o.Journal, o.Status.Journal = kept, kept.stats })
+	page := w.page(t, "")
+	has(t, page, "<strong>3</strong>", "1 pending", "too large for Temporal", "too_large", "MOBILE-1A", "TypeError: x is undefined", requestID, "4711", `href="/journal/7"`)
+	if strings.Contains(page, `id="retry-8"`) {
+		t.Error("what is damaged is offered to be put back")
 	}
-	has(t, string(text), "<!doctype html>", "<strong>2</strong>", "1 pending", "the oldest for")
-	ask(t, http.MethodPost, w.admin+"/parked/retry", nil, browser)
-	has(t, w.page(t, ""), "<strong>None</strong>", "3 pending")
+	for _, form := range []struct{ button, says string }{
+		{"retry-9", "2 pending"}, {"sure-7", "<strong>1</strong>"}, {"sure-8", "<strong>None</strong>"},
+	} {
+		before, _, _ := strings.Cut(page, `<button id="`+form.button+`"`)
+		action, _, _ := strings.Cut(before[strings.LastIndex(before, `action="`)+len(`action="`):], `"`)
+		status, text, _ := ask(t, http.MethodPost, w.admin+action, nil, browser, header("Sec-Fetch-Site", "same-origin"))
+		if status != http.StatusOK || !strings.Contains(string(text), "<!doctype html>") { // where the redirect leads
+			t.Fatalf("%s answered %d %s", action, status, text)
+		}
+		has(t, string(text), form.says)
+	}
+	kept.items = []item{{ID: 1, State: journal.Parked}, {ID: 2, State: journal.Parked}}
+	has(t, w.page(t, ""), `action="/journal/retry?all=true"`)
+	ask(t, http.MethodPost, w.admin+"/journal/retry?all=true", nil, browser)
+	has(t, w.page(t, ""), "2 pending", "nothing waits for you")
 }
+
+func browser(r *http.Request) { r.Header.Set("Accept", "text/html,application/xhtml+xml,*/*;q=0.8") }
 
 func TestWhatSendersSayIsNoMarkup(t *testing.T) {
 	w := newWatched(t, nil)
@@ -421,7 +440,7 @@ func TestNoSecretSignatureOrBodyIsOnThePage(t *testing.T) {
 }
 
 func TestTheAdminHandlerHasNoPageUnlessItIsGivenOne(t *testing.T) {
-	url, _ := adminServer(t, 0)
+	url, _ := adminServer(t)
 	if status, _, _ := ask(t, http.MethodGet, url+"/", io.NopCloser(strings.NewReader(""))); status != http.StatusNotFound {
 		t.Errorf("answered %d", status)
 	}

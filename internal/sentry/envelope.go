@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -37,23 +36,22 @@ type Envelope struct {
 }
 
 // Body is a JSON text that travels as a JSON string, so that not one byte of
-// it changes. It also reads from a JSON object, whose text it then is, because
-// engineers start runs by hand with what they have.
+// it changes. It also reads from any other JSON value, whose text it then is,
+// because engineers start runs by hand with what they have.
 type Body string
 
-// UnmarshalJSON accepts a string, an object, or null for an empty body.
+// UnmarshalJSON accepts a string, null for an empty body, or any other value. Only
+// an object has fields.
 func (b *Body) UnmarshalJSON(text []byte) error {
 	switch {
-	case bytes.HasPrefix(text, []byte("{")):
-		*b = Body(text)
-		return nil
 	case bytes.HasPrefix(text, []byte(`"`)):
 		return json.Unmarshal(text, (*string)(b))
 	case bytes.Equal(text, []byte("null")):
 		*b = ""
-		return nil
+	default:
+		*b = Body(text)
 	}
-	return errors.New("body is neither a JSON string nor a JSON object")
+	return nil
 }
 
 // maxHeader bounds each header value that is kept, in bytes.

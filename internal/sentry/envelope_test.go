@@ -213,22 +213,25 @@ func TestBodyReadsFromWhatAnEngineerTypes(t *testing.T) {
 	tests := map[string]struct {
 		json string
 		want sentry.Body
-		ok   bool
+		ok   bool // whether it has fields
 	}{
 		"a string":          {`"{\"t\":\"\\u00fc\"}"`, `{"t":"\u00fc"}`, true},
 		"an object":         {`{ "t" : "\u00fc\ud83e" , "n":5284610937452286017, "m":100.0 }`, `{ "t" : "\u00fc\ud83e" , "n":5284610937452286017, "m":100.0 }`, true},
 		"an object, padded": {"\n {\"t\": {}}\n ", `{"t": {}}`, true},
-		"null":              {`null`, "", true},
-		"a number":          {`1`, "", false},
-		"true":              {`true`, "", false},
-		"an array":          {`[{}]`, "", false},
+		"null":              {`null`, "", false},
+		"a number":          {`1`, "1", false},
+		"true":              {`true`, "true", false},
+		"an array":          {`[ {"issue":{"id":1}} ]`, `[ {"issue":{"id":1}} ]`, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var got sentry.Envelope
 			err := json.Unmarshal([]byte(`{"event_type":"e","body":`+tt.json+`}`), &got)
-			if (err == nil) != tt.ok || got.Body != tt.want {
-				t.Errorf("body = %q, %v; want %q, read: %t", got.Body, err, tt.want, tt.ok)
+			if err != nil || got.Body != tt.want {
+				t.Errorf("body = %q, %v; want %q", got.Body, err, tt.want)
+			}
+			if fields, ok := got.Body.Fields(); ok != tt.ok || !ok && fields.ID("issue.id", "0.issue.id", "#.issue.id") != "" {
+				t.Errorf("it has fields: %t, %+v", ok, fields)
 			}
 		})
 	}

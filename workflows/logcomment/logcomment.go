@@ -18,10 +18,11 @@ var Workflow = triage.New("log_sentry_comment", run, triage.On("sentry.comment.c
 type Result struct {
 	Author  string `json:"author"`
 	Issue   string `json:"issue"`   // short id if the body has one, else the id
-	Comment string `json:"comment"` // the first 200 characters
+	Comment string `json:"comment"` // at most 16 KiB
 }
 
-const maxComment = 200 // characters
+// maxLogged is what a log line has of a comment, in characters.
+const maxLogged = 200
 
 func run(ctx workflow.Context, env sentry.Envelope) (Result, error) {
 	comment, err := triage.Local(ctx, activities.ParseComment, env)
@@ -31,9 +32,10 @@ func run(ctx workflow.Context, env sentry.Envelope) (Result, error) {
 	result := Result{
 		Author:  comment.Author,
 		Issue:   cmp.Or(comment.IssueShortID, comment.IssueID),
-		Comment: firstChars(comment.Text, maxComment),
+		Comment: comment.Text,
 	}
-	workflow.GetLogger(ctx).Info("sentry comment created", "author", result.Author, "issue", result.Issue, "comment", result.Comment)
+	workflow.GetLogger(ctx).Info("sentry comment created",
+		"author", result.Author, "issue", result.Issue, "comment", firstChars(comment.Text, maxLogged))
 	return result, nil
 }
 

@@ -1,6 +1,8 @@
 package logcomment_test
 
 import (
+	"bytes"
+	"io"
 	"strings"
 	"testing"
 
@@ -23,10 +25,10 @@ func TestNewComment(t *testing.T) {
 			Issue:   "BACKEND-1A",
 			Comment: "Rolled back — totals agree again.",
 		}},
-		"cut after 200 characters, however many bytes": {"comment.created.long.json", logcomment.Result{
+		"long": {"comment.created.long.json", logcomment.Result{
 			Author:  "Ines Okafor",
 			Issue:   "6702149985",
-			Comment: strings.Repeat("🧾", 150) + strings.Repeat("ü", 50),
+			Comment: strings.Repeat("🧾", 150) + strings.Repeat("ü", 100),
 		}},
 		"by nobody, without a text": {"comment.created.nobody.json", logcomment.Result{
 			Author: "unknown",
@@ -43,5 +45,24 @@ func TestNewComment(t *testing.T) {
 				t.Errorf("result = %+v, want %+v", got, tt.want)
 			}
 		})
+	}
+}
+
+// logged is a test whose log lines go to out.
+type logged struct {
+	testing.TB
+	out *bytes.Buffer
+}
+
+func (l logged) Output() io.Writer { return l.out }
+
+func TestALogLineHasTheFirst200CharactersHoweverManyBytes(t *testing.T) {
+	l := logged{t, &bytes.Buffer{}}
+	if _, err := triagetest.Run(l, logcomment.Workflow, "testdata/comment.created.long.json"); err != nil {
+		t.Fatal(err)
+	}
+	cut := strings.Repeat("🧾", 150) + strings.Repeat("ü", 50)
+	if text := l.out.String(); !strings.Contains(text, "comment="+cut+"\n") && !strings.Contains(text, "comment="+cut+" ") {
+		t.Errorf("logged was %s", text)
 	}
 }

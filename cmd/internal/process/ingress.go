@@ -119,6 +119,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 			return kept.Ready()
 		},
 		Temporal: watch.States,
+		Journal:  kept,
 		Metrics:  told.Metrics(),
 		Codec:    starter.Codec(),
 		UIURL:    cfg.Temporal.UIURL,

@@ -420,7 +420,7 @@ func TestAWorkerIsReadyOnceItPolls(t *testing.T) {
 	l.Close()
 	admin, _ := runWorkerWithAdmin(t, away)
 	for path, want := range map[string]int{
-		"/healthz": http.StatusOK, "/metrics": http.StatusOK, "/readyz": http.StatusServiceUnavailable, "/codec/decode": http.StatusNotFound, "/parked": http.StatusNotFound,
+		"/healthz": http.StatusOK, "/metrics": http.StatusOK, "/readyz": http.StatusServiceUnavailable, "/codec/decode": http.StatusNotFound, "/journal": http.StatusNotFound,
 	} {
 		if status, text := get(t, admin+path); status != want {
 			t.Errorf("without Temporal %s answered %d %s", path, status, text)

@@ -55,6 +55,10 @@
     }
     for (const next of parts) {
       const now = byId(next.id);
+      for (const {id} of now.querySelectorAll('details[open]')) { // a question that is being answered
+        const same = next.querySelector('#' + CSS.escape(id));
+        if (same) same.open = true;
+      }
       if (now.isEqualNode(next)) continue;
       if (next.dataset.live === 'rows') {
         mergeRows(now, next);
