@@ -4,9 +4,15 @@ GOLANGCI_VERSION      := v2.15.0
 WORKFLOWCHECK_VERSION := v0.6.0
 AXE_VERSION           := 4.14.1
 
+# The server that docker-compose.yml runs.
+TEMPORAL_SERVER_VERSION := v$(shell sed -n 's|.*image: temporalio/server:||p' docker-compose.yml)
+
 FUZZTIME ?= 1m
 
 export GOBIN := $(CURDIR)/bin
+
+# Debian keeps the programs of a PostgreSQL server off PATH.
+export PATH := $(PATH):/usr/lib/postgresql/18/bin:/usr/lib/postgresql/17/bin:/usr/lib/postgresql/16/bin:/usr/lib/postgresql/15/bin
 
 .DEFAULT_GOAL := help
 
@@ -26,10 +32,21 @@ dev: bin/temporal ## run Temporal, worker and ingress on this machine until Ctrl
 build: ## build the programs into bin/
 	go build -o bin/ ./cmd/...
 
+# What a machine may lack comes before anything is built.
 .PHONY: test
-test: bin/temporal bin/axe.min.js ## run all tests, with the race detector and a few seconds of fuzzing
+test: ## run all tests, with the race detector and a few seconds of fuzzing
+	@scripts/need gcc chromium $(if $(wildcard bin/axe.min.js),,npm)
+	@$(MAKE) --no-print-directory bin/temporal bin/axe.min.js
 	go test -race ./...
 	@FUZZTIME=2s scripts/fuzz
+
+.PHONY: test/postgres
+test/postgres: ## run the tests that need Temporal on the server of docker-compose.yml and PostgreSQL
+	@scripts/need postgresql
+	@$(MAKE) --no-print-directory bin/temporal
+	@scripts/temporal-server $(TEMPORAL_SERVER_VERSION)
+	TEST_TEMPORAL=postgres go test -count=1 -p 1 ./internal/devserver/... ./internal/starter/ ./cmd/internal/process/ ./cmd/setup/
+	TEST_TEMPORAL=postgres go test -count=1 -run TestNamespaceJob .
 
 .PHONY: fuzz
 fuzz: ## fuzz each target for FUZZTIME (1m)
@@ -51,7 +68,9 @@ lint: bin/golangci-lint bin/workflowcheck ## check style, correctness and determ
 	bin/workflowcheck -show-pos ./workflows/... ./internal/triage/...
 
 .PHONY: screenshots
-screenshots: bin/temporal bin/axe.min.js ## take the pictures in docs/ anew
+screenshots: ## take the pictures in docs/ anew
+	@scripts/need chromium $(if $(wildcard bin/axe.min.js),,npm)
+	@$(MAKE) --no-print-directory bin/temporal bin/axe.min.js
 	go test -count=1 -run TestScreenshots ./cmd/dev/ -screenshots
 
 .PHONY: histories
@@ -59,8 +78,7 @@ histories: bin/temporal ## record the stored history of workflows that have none
 	go test -count=1 -run TestHistories ./workflows/ -record
 
 bin/temporal:
-	@echo "Building the Temporal CLI $(TEMPORAL_VERSION): this takes some minutes, once."
-	go install github.com/temporalio/cli/cmd/temporal@$(TEMPORAL_VERSION)
+	@scripts/temporal $(TEMPORAL_VERSION)
 
 bin/golangci-lint:
 	@echo "Building golangci-lint $(GOLANGCI_VERSION): this takes some minutes, once."

@@ -30,6 +30,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"sentry-temporal/internal/devserver"
+	"sentry-temporal/internal/devserver/devservertest"
 )
 
 // deployment is docker-compose.yml, as far as the tests look at it.
@@ -440,7 +441,7 @@ func hasGoFiles(t *testing.T, folder string) bool {
 // searchAttributes are the Keyword attributes that a run may have.
 var searchAttributes = []string{"SentryEvent", "SentryIntegration", "SentryProject", "SentryIssueId", "SentryShortId", "SentryLevel"}
 
-// The job runs at each start of the deployment, here against a dev server.
+// The job runs at each start of the deployment.
 func TestNamespaceJob(t *testing.T) {
 	job := readDeployment(t).Services["namespace"]
 	script, ours := job.inImage(job.Entrypoint[len(job.Entrypoint)-1])
@@ -448,11 +449,7 @@ func TestNamespaceJob(t *testing.T) {
 		t.Fatalf("%v is not a script of the project", job.Entrypoint)
 	}
 	text := readFile(t, script)
-	server, err := devserver.Start(t.Context(), devserver.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Stop()
+	server := devservertest.Start(t, devserver.Options{})
 	binary, err := devserver.Binary()
 	if err != nil {
 		t.Fatal(err)

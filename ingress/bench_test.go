@@ -151,6 +151,7 @@ type inboxFunc struct {
 	start func(context.Context, sentry.Envelope) ([]starter.Run, error)
 }
 
-func (f *inboxFunc) Deliver(ctx context.Context, env sentry.Envelope, _ time.Duration) ([]starter.Run, error) {
-	return f.start(ctx, env)
+func (f *inboxFunc) Deliver(ctx context.Context, env sentry.Envelope, _ sentry.Subject, _ time.Duration) (string, []starter.Run, error) {
+	runs, err := f.start(ctx, env)
+	return env.IdempotencyKey, runs, err
 }

@@ -27,11 +27,12 @@ import (
 
 // Inbox takes deliveries in.
 type Inbox interface {
-	// Deliver keeps env, or has it started, and returns a run for each
+	// Deliver keeps env, which is about subject, or has it started, and
+	// returns the idempotency key that it has there and a run for each
 	// workflow that wants it: none is fine. An error means that env may be
 	// lost. With wait it also waits that long for the runs to start. It is
 	// idempotent and obeys ctx's deadline.
-	Deliver(ctx context.Context, env sentry.Envelope, wait time.Duration) ([]starter.Run, error)
+	Deliver(ctx context.Context, env sentry.Envelope, subject sentry.Subject, wait time.Duration) (key string, runs []starter.Run, err error)
 }
 
 // Options are what an ingress is made of.
@@ -46,9 +47,12 @@ type Options struct {
 }
 
 const (
-	// keepTimeout bounds Inbox.Deliver. Sentry gives the whole exchange one
-	// second; what is left is for the network and for reading the body.
-	keepTimeout = 700 * time.Millisecond
+	// answerTimeout is what an answer may take from the headers on, and
+	// minKeepTimeout what Inbox.Deliver has of it however long the body took.
+	// Sentry gives the whole exchange one second; what is left is for the
+	// network.
+	answerTimeout  = 800 * time.Millisecond
+	minKeepTimeout = 300 * time.Millisecond
 	// maxWait bounds what a sender may ask for with "Prefer: wait=N". Sentry
 	// does not ask.
 	maxWait = 10 * time.Second
@@ -188,13 +192,14 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, integration strin
 	d.Subject = sentry.SubjectOf(env.Body)
 
 	// Sentry hanging up must not stop what has begun.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), keepTimeout+wait)
+	left := max(answerTimeout-time.Since(d.Time), minKeepTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), left+wait)
 	defer cancel()
-	if d.Runs, err = h.Inbox.Deliver(ctx, env, wait); err != nil {
+	if key, d.Runs, err = h.Inbox.Deliver(ctx, env, d.Subject, wait); err != nil {
 		d.Runs = nil
 		return "", &refusal{status: http.StatusInternalServerError, words: "the delivery could not be kept, send it again", hint: hintNotKept, cause: err}
 	}
-	return env.IdempotencyKey, nil
+	return key, nil
 }
 
 // preferredWait returns how long the sender would like to wait for the runs to

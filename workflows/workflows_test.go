@@ -18,7 +18,9 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"sentry-temporal/activities"
+	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/triage"
@@ -117,10 +119,19 @@ func recordHistory(t *testing.T, w triage.Workflow, file string) {
 	}
 	defer running.Stop()
 
-	s := starter.New([]triage.Workflow{w}, map[string]starter.Environment{
-		"sentry": {Client: c, Namespace: client.DefaultNamespace, TaskQueue: queue},
-	}, "", slog.New(slog.DiscardHandler))
-	runs, err := s.Start(t.Context(), sampleFor(t, w))
+	integrations := []config.Integration{{Name: "sentry", Namespace: client.DefaultNamespace, TaskQueue: queue}}
+	connections, err := starter.Connect(config.Temporal{Client: client.Options{HostPort: server.Address}}, integrations, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connections.Close()
+	env := sampleFor(t, w)
+	plan := routes.NewPlanner([]triage.Workflow{w}, integrations).Plan(env, sentry.SubjectOf(env.Body))
+	start, err := starter.New(connections, slog.New(slog.DiscardHandler)).Prepare(env, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, err := start(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

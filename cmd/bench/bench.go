@@ -30,7 +30,9 @@ import (
 	"sentry-temporal/cmd/internal/proc"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver"
+	"sentry-temporal/internal/forwarder"
 	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/workflows"
@@ -230,6 +232,8 @@ func (b *bench) starts(ctx context.Context) error {
 	return nil
 }
 
+var integrations = []config.Integration{{Name: "sentry", Namespace: client.DefaultNamespace, TaskQueue: "nobody-polls"}}
+
 // rate runs do on a new Temporal server and returns starts a second.
 func rate(ctx context.Context, n int, do func(context.Context, *starter.Connections, []sentry.Envelope) error) (float64, error) {
 	temporal, err := devserver.Start(ctx, devserver.Options{})
@@ -237,8 +241,7 @@ func rate(ctx context.Context, n int, do func(context.Context, *starter.Connecti
 		return 0, err
 	}
 	defer temporal.Kill()
-	connections, err := starter.Connect(config.Temporal{Client: client.Options{HostPort: temporal.Address}},
-		[]config.Integration{{Name: "sentry", Namespace: client.DefaultNamespace, TaskQueue: "nobody-polls"}}, slog.New(slog.DiscardHandler))
+	connections, err := starter.Connect(config.Temporal{Client: client.Options{HostPort: temporal.Address}}, integrations, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return 0, err
 	}
@@ -294,20 +297,24 @@ func (b *bench) drain(ctx context.Context, connections *starter.Connections, env
 		return err
 	}
 	defer kept.Close()
-	starts := starter.New(workflows.All, connections.Environments(), "", slog.New(slog.DiscardHandler))
+	starts := starter.New(connections, slog.New(slog.DiscardHandler))
+	planner := routes.NewPlanner(workflows.All, integrations)
 	forwarding, stop := context.WithCancel(ctx)
 	done := make(chan struct{}, len(envelopes))
-	forwarder := journal.NewForwarder(kept, func(ctx context.Context, env sentry.Envelope) ([]starter.Run, error) {
-		runs, err := starts.Start(ctx, env)
-		if err == nil {
-			done <- struct{}{}
-		}
-		return runs, err
-	}, journal.ForwarderOptions{Parallel: parallel, Permanent: starter.Permanent, Log: slog.New(slog.DiscardHandler)})
+	lanes := forwarder.New(kept, func(env sentry.Envelope, plan []routes.Operation) (func(context.Context) ([]starter.Run, error), error) {
+		start, err := starts.Prepare(env, plan)
+		return func(ctx context.Context) ([]starter.Run, error) {
+			runs, err := start(ctx)
+			if err == nil {
+				done <- struct{}{}
+			}
+			return runs, err
+		}, err
+	}, forwarder.Options{Parallel: parallel, Log: slog.New(slog.DiscardHandler)})
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		forwarder.Run(forwarding)
+		lanes.Run(forwarding)
 	}()
 	defer func() {
 		stop()
@@ -316,7 +323,14 @@ func (b *bench) drain(ctx context.Context, connections *starter.Connections, env
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(200)
 	for _, env := range envelopes {
-		group.Go(func() error { return kept.Append(ctx, env) })
+		subject := sentry.SubjectOf(env.Body)
+		group.Go(func() error {
+			_, err := kept.Append(ctx, journal.Arrival{
+				Envelope: env, Subject: subject,
+				Plan: func(env sentry.Envelope) []routes.Operation { return planner.Plan(env, subject) },
+			})
+			return err
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return err

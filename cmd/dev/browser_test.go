@@ -423,19 +423,19 @@ func troubled(t *testing.T) (address string) {
 // parking holds a delivery, one of which all is long, and a damaged record.
 type parking struct{ admin.Journal }
 
-func (parking) List(admin.Filter, uint64, int) ([]admin.Item, error) {
-	return []admin.Item{
+func (parking) List(journal.Filter, uint64, int) ([]journal.Item, error) {
+	return []journal.Item{
 		{
-			ID: 7, State: admin.Parked, Received: time.Now(), ParkedAt: time.Now(), Reason: starter.ErrTooLarge.Error(), ReasonCode: "too_large",
+			ID: 7, State: journal.Parked, Received: time.Now(), ParkedAt: time.Now(), Reason: starter.ErrTooLarge.Error(), ReasonCode: "too_large",
 			Integration: "backend", Event: "sentry.error.created", Project: "checkout", IssueID: "6702149985", ShortID: "CHECKOUT-1A",
 			Title: "TypeError: x is undefined", RequestID: sentry.NewRequestID(), Size: 3 << 20,
 		},
 		{
-			ID: 18446744073709551615, State: admin.Parked, Received: time.Now(), ParkedAt: time.Now(), Reason: strings.Repeat("reason ", 30), ReasonCode: "not_configured",
+			ID: 18446744073709551615, State: journal.Parked, Received: time.Now(), ParkedAt: time.Now(), Reason: strings.Repeat("reason ", 30), ReasonCode: "not_configured",
 			Integration: "mobile_applications", Event: "sentry.preprod_artifact.build_distribution_completed", Project: strings.Repeat("project", 9),
 			IssueID: strings.Repeat("6", 64), Title: strings.Repeat("LongTitle", 30), RequestID: strings.Repeat("f", 128), Size: 1,
 		},
-		{ID: 9, State: admin.Parked, ParkedAt: time.Now(), Reason: "the record is damaged", ReasonCode: "damaged"},
+		{ID: 9, State: journal.Parked, ParkedAt: time.Now(), Reason: "the record is damaged", ReasonCode: "damaged"},
 	}, nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -47,13 +46,16 @@ func run(ctx context.Context, stdout io.Writer) error {
 	}
 	defer connections.Close()
 	added, err := connections.AddAttributes(ctx)
-	for namespace, names := range added {
-		slices.Sort(names)
+	for _, a := range added {
 		what := "nothing was missing"
-		if len(names) > 0 {
-			what = "added " + strings.Join(names, ", ")
+		if len(a.Names) > 0 {
+			what = "added " + strings.Join(a.Names, ", ")
 		}
-		fmt.Fprintf(stdout, "namespace %s: %s\n", namespace, what)
+		of := ""
+		if a.Connection != "" {
+			of = " of profile " + a.Connection
+		}
+		fmt.Fprintf(stdout, "namespace %s%s: %s\n", a.Namespace, of, what)
 	}
 	return err
 }

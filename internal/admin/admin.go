@@ -53,7 +53,7 @@ const maxCodecBody = 16 << 20
 //	GET  /metrics          metrics in the format of Prometheus
 //	GET  /                 the status page, for people
 //	GET  /api/deliveries   the last deliveries, see [DeliveryRecord]
-//	GET  /journal          deliveries in the journal, see [Item]
+//	GET  /journal          deliveries in the journal, see [journal.Item]
 //	GET  /journal/{id}     the envelope of one, with its body
 //	POST /journal/park     keeps pending ones from being started
 //	POST /journal/retry    puts parked ones back

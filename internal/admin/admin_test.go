@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"sentry-temporal/internal/admin"
+	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/starter"
 )
 
@@ -41,7 +42,7 @@ func ask(t *testing.T, method, url string, body io.Reader, change ...func(*http.
 // Pages of other sites, which an engineer may have open, can neither act nor
 // read here.
 func TestPagesOfOtherSitesAreNotAnswered(t *testing.T) {
-	url, kept := adminServer(t, item{ID: 1, State: admin.Parked})
+	url, kept := adminServer(t, item{ID: 1, State: journal.Parked})
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
 	for name, test := range map[string]struct {
 		method, path string
@@ -62,7 +63,7 @@ func TestPagesOfOtherSitesAreNotAnswered(t *testing.T) {
 			}
 		})
 	}
-	if kept.count(admin.Parked) != 1 {
+	if kept.count(journal.Parked) != 1 {
 		t.Errorf("something was done: %+v", kept.items)
 	}
 	for _, name := range []string{"localhost:8081", "127.0.0.1:8081", "[::1]:8081", "ingress:8081", "10.0.0.7"} {

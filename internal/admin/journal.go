@@ -14,6 +14,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/telemetry"
 	"sentry-temporal/internal/web"
@@ -23,14 +24,14 @@ import (
 type Journal interface {
 	// List returns up to limit deliveries with an ID above after, in the order
 	// of their IDs.
-	List(f Filter, after uint64, limit int) ([]Item, error)
+	List(f journal.Filter, after uint64, limit int) ([]journal.Item, error)
 	Export(id uint64) (sentry.Envelope, error)
 	// Park keeps pending deliveries from being started, PutBack makes parked
 	// ones pending, and Discard deletes those of f.State for good. They return
 	// how many that were, also along with an error.
-	Park(ctx context.Context, f Filter) (int, error)
-	PutBack(ctx context.Context, f Filter) (int, error)
-	Discard(ctx context.Context, f Filter) (int, error)
+	Park(ctx context.Context, f journal.Filter) (int, error)
+	PutBack(ctx context.Context, f journal.Filter) (int, error)
+	Discard(ctx context.Context, f journal.Filter) (int, error)
 }
 
 const (
@@ -83,32 +84,32 @@ func parameters(c *gin.Context, allowed []string) (url.Values, error) {
 }
 
 // filterOf reads a filter. The state is that of the parameter, or else parked.
-func filterOf(given url.Values) (Filter, error) {
-	f := Filter{
-		State:       Parked,
+func filterOf(given url.Values) (journal.Filter, error) {
+	f := journal.Filter{
+		State:       journal.Parked,
 		Integration: given.Get("integration"), Event: given.Get("event"), Project: given.Get("project"), Reason: given.Get("reason"),
 	}
 	if given.Has("state") {
-		f.State = State(given.Get("state"))
+		f.State = journal.State(given.Get("state"))
 	}
-	if f.State != Parked && f.State != Pending {
-		return Filter{}, fmt.Errorf("state is %s or %s", Parked, Pending)
+	if f.State != journal.Parked && f.State != journal.Pending {
+		return journal.Filter{}, fmt.Errorf("state is %s or %s", journal.Parked, journal.Pending)
 	}
 	for _, text := range given["id"] {
 		id, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
-			return Filter{}, errors.New("id is not the number of a delivery")
+			return journal.Filter{}, errors.New("id is not the number of a delivery")
 		}
 		f.IDs = append(f.IDs, id)
 	}
 	if given.Has("older_than") {
 		var err error
 		if f.OlderThan, err = time.ParseDuration(given.Get("older_than")); err != nil || f.OlderThan <= 0 {
-			return Filter{}, errors.New("older_than is not a duration like 90s, 30m or 72h")
+			return journal.Filter{}, errors.New("older_than is not a duration like 90s, 30m or 72h")
 		}
 	}
-	if f.State == Pending && f.Reason != "" {
-		return Filter{}, errors.New("only parked deliveries have a reason")
+	if f.State == journal.Pending && f.Reason != "" {
+		return journal.Filter{}, errors.New("only parked deliveries have a reason")
 	}
 	return f, nil
 }
@@ -151,7 +152,7 @@ func (a *admin) listKept(c *gin.Context) {
 	for i := range items {
 		items[i].WorkflowIDs = append([]string{}, items[i].WorkflowIDs...) // [] in JSON, not null
 	}
-	answer["deliveries"] = append([]Item{}, items...)
+	answer["deliveries"] = append([]journal.Item{}, items...)
 	c.PureJSON(http.StatusOK, answer)
 }
 
@@ -159,13 +160,13 @@ func (a *admin) listKept(c *gin.Context) {
 func (a *admin) exportKept(c *gin.Context) {
 	id, err := strconv.ParseUint(c.Param("id"), 10, 64)
 	if err != nil {
-		web.Refuse(c, http.StatusNotFound, ErrNotFound.Error())
+		web.Refuse(c, http.StatusNotFound, journal.ErrNotFound.Error())
 		return
 	}
 	env, err := a.Journal.Export(id)
 	switch {
-	case errors.Is(err, ErrNotFound):
-		web.Refuse(c, http.StatusNotFound, ErrNotFound.Error())
+	case errors.Is(err, journal.ErrNotFound):
+		web.Refuse(c, http.StatusNotFound, journal.ErrNotFound.Error())
 	case err != nil:
 		a.fail(c, err)
 	default:
@@ -173,8 +174,12 @@ func (a *admin) exportKept(c *gin.Context) {
 	}
 }
 
-func (a *admin) park(c *gin.Context)    { a.change(c, "parked", Pending, ofChange, a.Journal.Park) }
-func (a *admin) putBack(c *gin.Context) { a.change(c, "retried", Parked, ofChange, a.Journal.PutBack) }
+func (a *admin) park(c *gin.Context) {
+	a.change(c, "parked", journal.Pending, ofChange, a.Journal.Park)
+}
+func (a *admin) putBack(c *gin.Context) {
+	a.change(c, "retried", journal.Parked, ofChange, a.Journal.PutBack)
+}
 func (a *admin) discard(c *gin.Context) {
 	a.change(c, "discarded", "", ofDiscard, a.Journal.Discard)
 }
@@ -182,7 +187,7 @@ func (a *admin) discard(c *gin.Context) {
 // change does something to the deliveries that a request means, and answers how
 // many they were under the name done. They are those in state, or where it is ""
 // in that of the request.
-func (a *admin) change(c *gin.Context, done string, state State, allowed []string, do func(context.Context, Filter) (int, error)) {
+func (a *admin) change(c *gin.Context, done string, state journal.State, allowed []string, do func(context.Context, journal.Filter) (int, error)) {
 	given, err := parameters(c, allowed)
 	if err != nil {
 		web.Refuse(c, http.StatusBadRequest, err.Error())

@@ -20,23 +20,23 @@ import (
 	"sentry-temporal/internal/starter"
 )
 
-type item = admin.Item
+type item = journal.Item
 
 // kept is a journal in memory.
 type kept struct {
 	items  []item
-	asked  []admin.Filter // by changes
+	asked  []journal.Filter // by changes
 	broken error
 }
 
-func means(f admin.Filter, i item) bool {
+func means(f journal.Filter, i item) bool {
 	return f.State == i.State && (len(f.IDs) == 0 || slices.Contains(f.IDs, i.ID)) &&
 		(f.Integration == "" || f.Integration == i.Integration) && (f.Event == "" || f.Event == i.Event) && (f.Project == "" || f.Project == i.Project) &&
 		(f.Reason == "" || f.Reason == string(i.ReasonCode) || strings.Contains(i.Reason, f.Reason)) &&
 		(f.OlderThan == 0 || time.Since(i.Received) >= f.OlderThan)
 }
 
-func (k *kept) List(f admin.Filter, after uint64, limit int) ([]item, error) {
+func (k *kept) List(f journal.Filter, after uint64, limit int) ([]item, error) {
 	var list []item
 	for _, i := range k.items {
 		if means(f, i) && i.ID > after && len(list) < limit {
@@ -52,12 +52,12 @@ func (k *kept) Export(id uint64) (sentry.Envelope, error) {
 			return sentry.NewEnvelope(i.Integration, i.Event, http.Header{}, []byte(issueBody), i.Received), k.broken
 		}
 	}
-	return sentry.Envelope{}, fmt.Errorf("export delivery %d: %w", id, admin.ErrNotFound)
+	return sentry.Envelope{}, fmt.Errorf("export delivery %d: %w", id, journal.ErrNotFound)
 }
 
 // change gives what f means the state, or with "" deletes it. A broken one
 // changes one delivery.
-func (k *kept) change(ctx context.Context, f admin.Filter, state admin.State) (n int, err error) {
+func (k *kept) change(ctx context.Context, f journal.Filter, state journal.State) (n int, err error) {
 	k.asked = append(k.asked, f)
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
@@ -76,23 +76,25 @@ func (k *kept) change(ctx context.Context, f admin.Filter, state admin.State) (n
 	return n, k.broken
 }
 
-func (k *kept) Park(ctx context.Context, f admin.Filter) (int, error) {
-	return k.change(ctx, f, admin.Parked)
+func (k *kept) Park(ctx context.Context, f journal.Filter) (int, error) {
+	return k.change(ctx, f, journal.Parked)
 }
 
-func (k *kept) PutBack(ctx context.Context, f admin.Filter) (int, error) {
-	return k.change(ctx, f, admin.Pending)
+func (k *kept) PutBack(ctx context.Context, f journal.Filter) (int, error) {
+	return k.change(ctx, f, journal.Pending)
 }
 
-func (k *kept) Discard(ctx context.Context, f admin.Filter) (int, error) { return k.change(ctx, f, "") }
+func (k *kept) Discard(ctx context.Context, f journal.Filter) (int, error) {
+	return k.change(ctx, f, "")
+}
 
-func (k *kept) count(state admin.State) int {
-	list, _ := k.List(admin.Filter{State: state}, 0, len(k.items))
+func (k *kept) count(state journal.State) int {
+	list, _ := k.List(journal.Filter{State: state}, 0, len(k.items))
 	return len(list)
 }
 
 func (k *kept) stats() journal.Stats {
-	return journal.Stats{Pending: k.count(admin.Pending), Parked: k.count(admin.Parked)}
+	return journal.Stats{Pending: k.count(journal.Pending), Parked: k.count(journal.Parked)}
 }
 
 // adminServer is the admin handler of an ingress that has kept the items.
@@ -115,16 +117,16 @@ func adminServer(t *testing.T, items ...item) (url string, j *kept) {
 func some() []item {
 	long := time.Now().Add(-2 * time.Hour)
 	return []item{
-		{ID: 1, State: admin.Parked, Integration: "mobile", Event: "sentry.issue.created", Project: "app", ReasonCode: "refused", Reason: "namespace not found", Received: long},
+		{ID: 1, State: journal.Parked, Integration: "mobile", Event: "sentry.issue.created", Project: "app", ReasonCode: "refused", Reason: "namespace not found", Received: long},
 		{
-			ID: 2, State: admin.Parked, Integration: "mobile", Event: "sentry.error.created", Project: "app", ReasonCode: "too_large", Reason: "too large for Temporal",
+			ID: 2, State: journal.Parked, Integration: "mobile", Event: "sentry.error.created", Project: "app", ReasonCode: "too_large", Reason: "too large for Temporal",
 			Received: time.Now(), ParkedAt: time.Now(), Namespace: "default", IssueID: "4711", ShortID: "APP-1A", Title: "TypeError", RequestID: requestID,
 			Key: requestID, WorkflowIDs: []string{"w:mobile:" + requestID}, Size: 77,
 		},
-		{ID: 3, State: admin.Parked, ReasonCode: "damaged", Reason: "cannot be read", ParkedAt: time.Now()},
-		{ID: 4, State: admin.Pending, Integration: "mobile", Event: "sentry.issue.created", Project: "app", Received: long},
-		{ID: 5, State: admin.Pending, Integration: "mobile", Event: "sentry.issue.created", Project: "web", Received: time.Now()},
-		{ID: 6, State: admin.Pending, Integration: "backend", Event: "sentry.error.created", Project: "web", Received: time.Now()},
+		{ID: 3, State: journal.Parked, ReasonCode: "damaged", Reason: "cannot be read", ParkedAt: time.Now()},
+		{ID: 4, State: journal.Pending, Integration: "mobile", Event: "sentry.issue.created", Project: "app", Received: long},
+		{ID: 5, State: journal.Pending, Integration: "mobile", Event: "sentry.issue.created", Project: "web", Received: time.Now()},
+		{ID: 6, State: journal.Pending, Integration: "backend", Event: "sentry.error.created", Project: "web", Received: time.Now()},
 	}
 }
 
@@ -179,7 +181,7 @@ func TestADeliveryOfTheJournalIsDescribedWithoutItsBody(t *testing.T) {
 func TestALongListComesInPages(t *testing.T) {
 	var items []item
 	for id := range uint64(250) {
-		items = append(items, item{ID: id + 1, State: admin.Parked})
+		items = append(items, item{ID: id + 1, State: journal.Parked})
 	}
 	at, _ := adminServer(t, items...)
 	seen, after := 0, uint64(0)
@@ -292,7 +294,7 @@ func TestAChangeThatDoesNotSayClearlyWhatItMeansIsRefused(t *testing.T) {
 			at, j := adminServer(t, some()...)
 			body := strings.NewReader(url.Values{"event": {"sentry.error.created"}}.Encode())
 			status, text, _ := ask(t, http.MethodPost, at+"/journal/discard?integration=mobile", body, header("Content-Type", contentType))
-			if (status == http.StatusOK) != taken || taken && j.count(admin.Parked) != 2 || !taken && len(j.asked) > 0 {
+			if (status == http.StatusOK) != taken || taken && j.count(journal.Parked) != 2 || !taken && len(j.asked) > 0 {
 				t.Errorf("%s: answered %d %s, done is %+v", contentType, status, text, j.asked)
 			}
 		}
@@ -333,7 +335,7 @@ func TestAChangeGoesOnWhenWhoAskedForItHasLeft(t *testing.T) {
 	leave()
 	r := httptest.NewRequestWithContext(left, http.MethodPost, "http://localhost/journal/discard?all=true", nil)
 	handler.ServeHTTP(httptest.NewRecorder(), r)
-	if j.count(admin.Parked) != 0 {
+	if j.count(journal.Parked) != 0 {
 		t.Error("it did not go on")
 	}
 }
@@ -343,7 +345,7 @@ type long struct{ *kept }
 
 const answersWithin = 20 * time.Millisecond
 
-func (l long) Discard(ctx context.Context, f admin.Filter) (int, error) {
+func (l long) Discard(ctx context.Context, f journal.Filter) (int, error) {
 	<-time.After(3 * answersWithin)
 	return l.kept.Discard(ctx, f)
 }

@@ -85,7 +85,7 @@ type page struct {
 	Workflows    []workflowRow
 	Temporal     temporalRow
 	Journal      journal.Stats
-	Parked       []Item
+	Parked       []journal.Item
 	ParkedFault  string // why Parked could not be listed
 	Filter       filter
 	Events       []string // to filter by
@@ -177,7 +177,7 @@ func (d DeliveryRecord) Issue() string {
 }
 
 // issueOf is what the page calls the issue of a delivery in the journal.
-func issueOf(i Item) string { return cmp.Or(i.ShortID, i.IssueID) }
+func issueOf(i journal.Item) string { return cmp.Or(i.ShortID, i.IssueID) }
 
 // Duration is that of the answer.
 func (d DeliveryRecord) Duration() time.Duration {
@@ -253,7 +253,7 @@ func (s *statusPage) show(c *gin.Context) {
 	p.Journal = s.Journal()
 	if p.Journal.Parked > 0 && s.admin.Journal != nil {
 		var err error
-		if p.Parked, err = s.admin.Journal.List(Filter{State: Parked}, 0, parkedShown); err != nil {
+		if p.Parked, err = s.admin.Journal.List(journal.Filter{State: journal.Parked}, 0, parkedShown); err != nil {
 			p.ParkedFault = err.Error()
 		}
 	}

@@ -41,11 +41,12 @@ const (
 // starts is an Inbox that starts a run for each delivery, or does what it is.
 type starts func(context.Context, sentry.Envelope) ([]starter.Run, error)
 
-func (s starts) Deliver(ctx context.Context, env sentry.Envelope, _ time.Duration) ([]starter.Run, error) {
+func (s starts) Deliver(ctx context.Context, env sentry.Envelope, _ sentry.Subject, _ time.Duration) (string, []starter.Run, error) {
 	if s == nil {
-		return []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:" + env.IdempotencyKey, RunID: "run", Status: starter.Started}}, nil
+		return env.IdempotencyKey, []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:" + env.IdempotencyKey, RunID: "run", Status: starter.Started}}, nil
 	}
-	return s(ctx, env)
+	runs, err := s(ctx, env)
+	return env.IdempotencyKey, runs, err
 }
 
 // watched is an ingress and the admin handler with the status page on it.
@@ -322,11 +323,11 @@ func TestThePageShowsTheStateOfTemporalForEachNamespace(t *testing.T) {
 
 func TestThePageShowsWhatIsParkedAndPutsItBackOrDiscardsIt(t *testing.T) {
 	kept := &kept{items: []item{
-		{ID: 7, State: admin.Parked, Integration: "mobile", Event: "sentry.error.created", ReasonCode: "too_large", Reason: "too large for Temporal",
+		{ID: 7, State: journal.Parked, Integration: "mobile", Event: "sentry.error.created", ReasonCode: "too_large", Reason: "too large for Temporal",
 			ShortID: "MOBILE-1A", Title: "TypeError: x is undefined", RequestID: requestID},
-		{ID: 8, State: admin.Parked, ReasonCode: "damaged", Reason: "cannot be read"},
-		{ID: 9, State: admin.Parked, Event: "sentry.issue.created", IssueID: "4711"},
-		{ID: 10, State: admin.Pending},
+		{ID: 8, State: journal.Parked, ReasonCode: "damaged", Reason: "cannot be read"},
+		{ID: 9, State: journal.Parked, Event: "sentry.issue.created", IssueID: "4711"},
+		{ID: 10, State: journal.Pending},
 	}}
 	w := newWatched(t, nil, func(o *admin.Options) { o.Journal, o.Status.Journal = kept, kept.stats })
 	page := w.page(t, "")
@@ -345,7 +346,7 @@ func TestThePageShowsWhatIsParkedAndPutsItBackOrDiscardsIt(t *testing.T) {
 		}
 		has(t, string(text), form.says)
 	}
-	kept.items = []item{{ID: 1, State: admin.Parked}, {ID: 2, State: admin.Parked}}
+	kept.items = []item{{ID: 1, State: journal.Parked}, {ID: 2, State: journal.Parked}}
 	has(t, w.page(t, ""), `action="/journal/retry?all=true"`)
 	ask(t, http.MethodPost, w.admin+"/journal/retry?all=true", nil, browser)
 	has(t, w.page(t, ""), "2 pending", "nothing waits for you")

@@ -18,21 +18,17 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/kelseyhightower/envconfig"
-	"go.temporal.io/sdk/client"
-	temporalenv "go.temporal.io/sdk/contrib/envconfig"
 )
 
 // Ingress is the configuration of the ingress.
 type Ingress struct {
 	Common
-	ListenAddr   string // where Sentry posts to
-	AdminAddr    string // status page, health and metrics; not for the public
-	PublicURL    string // base address that Sentry posts to, no trailing slash; empty if unknown
-	MaxBodyBytes int64  // of a webhook's body
-	// JournalDir is where deliveries are kept until Temporal has them; with ""
-	// an answer waits for Temporal instead.
-	JournalDir      string
-	JournalMaxBytes int64 // of the deliveries that are kept
+	ListenAddr      string // where Sentry posts to
+	AdminAddr       string // status page, health and metrics; not for the public
+	PublicURL       string // base address that Sentry posts to, no trailing slash; empty if unknown
+	MaxBodyBytes    int64  // of a webhook's body
+	JournalDir      string // where deliveries are kept until Temporal has them
+	JournalMaxBytes int64  // of the deliveries that are kept
 }
 
 // Worker is the configuration of the worker.
@@ -52,14 +48,11 @@ type Common struct {
 type Integration struct {
 	Name      string
 	Secrets   []Secret // newest first, all valid at once; none in a Worker
+	Profile   string   // its connection in [Temporal.Profiles]; "" is the common one
 	Namespace string   // Temporal namespace of its runs
 	TaskQueue string   // Temporal task queue of its runs
-}
-
-// Temporal is how to reach Temporal.
-type Temporal struct {
-	Client client.Options // connection and default namespace
-	UIURL  string         // base address of the Temporal UI, no trailing slash; empty if unknown
+	// MaxStartsPerSecond bounds the starts of its runs; 0: nothing does.
+	MaxStartsPerSecond float64
 }
 
 // Log is how to log.
@@ -79,6 +72,7 @@ type raw struct {
 	MaxBodyBytes string `envconfig:"MAX_BODY_BYTES" default:"8388608"`
 	JournalDir   string `envconfig:"JOURNAL_DIR" default:"journal"`
 	JournalMax   string `envconfig:"JOURNAL_MAX_BYTES" default:"1073741824"`
+	APIKeyFile   string `envconfig:"TEMPORAL_API_KEY_FILE"`
 	UIURL        string `envconfig:"TEMPORAL_UI_URL"`
 	LogFormat    string `envconfig:"LOG_FORMAT" default:"json"`
 	LogLevel     string `envconfig:"LOG_LEVEL" default:"info"`
@@ -88,10 +82,13 @@ type raw struct {
 // The fields have no names of their own in their tags, because envconfig would
 // then fall back to the bare name: NAMESPACE for BACKEND_NAMESPACE.
 type rawIntegration struct {
-	ClientSecret     string `split_words:"true"`
-	ClientSecretFile string `split_words:"true"`
-	TaskQueue        string `split_words:"true" default:"sentry"`
-	Namespace        string
+	ClientSecret       string `split_words:"true"`
+	ClientSecretFile   string `split_words:"true"`
+	TaskQueue          string `split_words:"true" default:"sentry"`
+	Namespace          string
+	TemporalProfile    string `split_words:"true"`
+	TemporalAPIKeyFile string `split_words:"true"`
+	MaxStartsPerSecond string `split_words:"true"`
 }
 
 // LoadIngress reads the configuration of the ingress from the environment.
@@ -103,7 +100,7 @@ func LoadIngress() (Ingress, error) {
 		AdminAddr:       l.address("ADMIN_ADDR", vars.AdminAddr),
 		PublicURL:       l.baseURL("PUBLIC_URL", vars.PublicURL),
 		MaxBodyBytes:    l.bytes("MAX_BODY_BYTES", vars.MaxBodyBytes, 1<<10, 32<<20),
-		JournalDir:      vars.JournalDir,
+		JournalDir:      l.directory("JOURNAL_DIR", vars.JournalDir),
 		JournalMaxBytes: l.bytes("JOURNAL_MAX_BYTES", vars.JournalMax, 64<<20, 1<<40),
 	}
 	return cfg, l.err()
@@ -144,7 +141,7 @@ func (l *loader) bad(variable, format string, args ...any) {
 
 func (l *loader) common(vars raw, withSecrets bool) Common {
 	cfg := Common{Log: l.log(vars), Temporal: l.temporal(vars)}
-	cfg.Integrations = l.integrations(vars.Integrations, cfg.Temporal.Client.Namespace, withSecrets)
+	cfg.Integrations = l.integrations(vars.Integrations, cfg.Temporal, withSecrets)
 	return cfg
 }
 
@@ -152,7 +149,7 @@ func (l *loader) common(vars raw, withSecrets bool) Common {
 // in URLs and, in upper case, in front of variables.
 var validIntegration = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
-func (l *loader) integrations(list, namespace string, withSecrets bool) []Integration {
+func (l *loader) integrations(list string, temporal Temporal, withSecrets bool) []Integration {
 	var all []Integration
 	for name := range strings.SplitSeq(list, ",") {
 		name = strings.TrimSpace(name)
@@ -167,24 +164,37 @@ func (l *loader) integrations(list, namespace string, withSecrets bool) []Integr
 			l.bad("INTEGRATIONS", "%q stands there twice", name)
 			continue
 		}
-		all = append(all, l.integration(name, namespace, withSecrets))
+		all = append(all, l.integration(name, temporal, withSecrets))
 	}
 	return all
 }
 
-func (l *loader) integration(name, namespace string, withSecrets bool) Integration {
+// integration adds the connection of the integration to temporal's profiles, if
+// it has one.
+func (l *loader) integration(name string, temporal Temporal, withSecrets bool) Integration {
 	prefix := strings.ToUpper(name)
 	vars := rawIntegration{}
 	if err := envconfig.Process(prefix, &vars); err != nil {
 		l.problems = append(l.problems, err)
 	}
+	connection := temporal
+	switch {
+	case vars.TemporalProfile != "":
+		connection = l.profile(prefix, vars, temporal)
+		temporal.Profiles[vars.TemporalProfile] = connection
+	case vars.TemporalAPIKeyFile != "":
+		l.bad(prefix+"_TEMPORAL_API_KEY_FILE", "goes with a %s_TEMPORAL_PROFILE, which is not set", prefix)
+	}
+	namespace := connection.Client.Namespace
 	if _, set := os.LookupEnv(prefix + "_NAMESPACE"); set {
 		namespace = l.temporalName(prefix+"_NAMESPACE", vars.Namespace)
 	}
 	cfg := Integration{
-		Name:      name,
-		Namespace: namespace,
-		TaskQueue: l.temporalName(prefix+"_TASK_QUEUE", vars.TaskQueue),
+		Name:               name,
+		Profile:            vars.TemporalProfile,
+		Namespace:          namespace,
+		TaskQueue:          l.temporalName(prefix+"_TASK_QUEUE", vars.TaskQueue),
+		MaxStartsPerSecond: l.rate(prefix+"_MAX_STARTS_PER_SECOND", vars.MaxStartsPerSecond),
 	}
 	if withSecrets {
 		cfg.Secrets = l.secrets(prefix+"_CLIENT_SECRET", vars.ClientSecret, vars.ClientSecretFile)
@@ -192,7 +202,7 @@ func (l *loader) integration(name, namespace string, withSecrets bool) Integrati
 	return cfg
 }
 
-// temporalName checks a namespace or task queue.
+// temporalName checks the name of a namespace, a task queue or a profile.
 func (l *loader) temporalName(variable, value string) string {
 	if value == "" || len(value) > 200 || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		l.bad(variable, "%q is not a name of 1 to 200 printable ASCII characters", clip(value))
@@ -209,14 +219,7 @@ func (l *loader) secrets(variable, value, file string) []Secret {
 		return nil
 	case file != "":
 		variable += "_FILE"
-		info, err := os.Stat(file)
-		if err == nil && info.Size() > maxSecretFile {
-			err = fmt.Errorf("the file has more than %d bytes", maxSecretFile)
-		}
-		var text []byte
-		if err == nil {
-			text, err = os.ReadFile(file)
-		}
+		text, err := readSmall(file)
 		if err != nil {
 			l.bad(variable, "%w", withoutValues(err))
 			return nil
@@ -235,32 +238,6 @@ func (l *loader) secrets(variable, value, file string) []Secret {
 	return all
 }
 
-func (l *loader) temporal(vars raw) Temporal {
-	options, err := temporalenv.LoadDefaultClientOptions()
-	if err != nil {
-		l.bad("TEMPORAL_*", "%w", withoutValues(err))
-	}
-	for _, variable := range []string{"TEMPORAL_TLS", "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION"} {
-		// The loader above passes over what it does not understand here.
-		if !slices.Contains([]string{"", "true", "false", "1", "0"}, strings.ToLower(os.Getenv(variable))) {
-			l.bad(variable, "is none of true, false, 1, 0")
-		}
-	}
-	if options.HostPort == "" {
-		options.HostPort = client.DefaultHostPort
-	}
-	if options.Namespace == "" {
-		options.Namespace = client.DefaultNamespace
-	}
-	l.address("TEMPORAL_ADDRESS", options.HostPort)
-	l.temporalName("TEMPORAL_NAMESPACE", options.Namespace)
-	ui := vars.UIURL
-	if ui == "" {
-		ui = defaultUI(options.HostPort)
-	}
-	return Temporal{Client: options, UIURL: l.baseURL("TEMPORAL_UI_URL", ui)}
-}
-
 // baseURL checks an address that others are appended to, which may be empty,
 // and returns it without a slash at the end.
 func (l *loader) baseURL(variable, value string) string {
@@ -269,21 +246,6 @@ func (l *loader) baseURL(variable, value string) string {
 		l.bad(variable, "%q is not an http or https address", clip(value))
 	}
 	return strings.TrimRight(value, "/")
-}
-
-// defaultUI knows where the UI is for a dev server and for Temporal Cloud.
-func defaultUI(hostPort string) string {
-	host, _, err := net.SplitHostPort(hostPort)
-	if err != nil {
-		return ""
-	}
-	switch ip := net.ParseIP(host); {
-	case host == "localhost" || ip != nil && ip.IsLoopback():
-		return "http://localhost:8233"
-	case strings.HasSuffix(host, ".tmprl.cloud") || strings.HasSuffix(host, ".api.temporal.io"):
-		return "https://cloud.temporal.io"
-	}
-	return ""
 }
 
 func (l *loader) log(vars raw) Log {
@@ -320,6 +282,29 @@ func (l *loader) bytes(variable, value string, lowest, highest int64) int64 {
 		l.bad(variable, "%q is not a number of bytes from %d to %d", clip(value), lowest, highest)
 	}
 	return n
+}
+
+func (l *loader) directory(variable, value string) string {
+	if value == "" {
+		l.bad(variable, "is empty: it takes the path of a directory")
+	}
+	return value
+}
+
+var decimal = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?$`)
+
+// rate checks a number by second, which may be empty: 0.
+func (l *loader) rate(variable, value string) float64 {
+	const highest = 10_000
+	if value == "" {
+		return 0
+	}
+	rate, err := strconv.ParseFloat(value, 64)
+	if err != nil || !decimal.MatchString(value) || rate <= 0 || rate > highest {
+		l.bad(variable, "%q is not a number over 0, such as 5 or 0.5, and at most %d", clip(value), highest)
+		return 0
+	}
+	return rate
 }
 
 // withoutValues returns err without what it may repeat of a secret: a file name,

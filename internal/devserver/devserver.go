@@ -1,5 +1,6 @@
-// Package devserver runs the Temporal dev server as a child process: for
-// cmd/dev and for the tests that need a real Temporal.
+// Package devserver runs a Temporal server as a child process, for cmd/dev and
+// for the tests that need a real Temporal: the dev server, or what
+// docker-compose.yml runs.
 //
 // The SDK's testsuite.StartDevServer does much the same, but it leaves the
 // child behind when it does not become ready, lets a Ctrl-C in the terminal
@@ -32,7 +33,7 @@ import (
 type Options struct {
 	Port       int      // 0: a free one
 	UIPort     int      // 0: a free one
-	DBFile     string   // SQLite file that keeps everything; "": in memory
+	DBFile     string   // SQLite file, or folder of PostgreSQL, that keeps everything; "": nothing is kept
 	Namespaces []string // besides "default"
 	// CodecEndpoint is where the UI has payloads decoded; "": nowhere.
 	CodecEndpoint string
@@ -42,10 +43,11 @@ type Options struct {
 // Server is a running dev server on the loopback interface.
 type Server struct {
 	Address string // host:port of the frontend
-	UIURL   string // base address of the Temporal UI
+	UIURL   string // base address of the Temporal UI; "": there is none
 
-	cmd    *exec.Cmd
-	exited chan struct{} // closed when the process is gone
+	cmd          *exec.Cmd
+	exited       chan struct{} // closed when the process is gone
+	stopDatabase func()        // nil: it has none of its own
 }
 
 const (
@@ -79,29 +81,43 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	for _, namespace := range o.Namespaces {
 		args = append(args, "--namespace", namespace)
 	}
-	s := &Server{
-		Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
-		UIURL:   "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(uiPort)),
-		cmd:     exec.Command(binary, args...),
-		exited:  make(chan struct{}),
+	s, err := run(exec.Command(binary, args...), o.Output)
+	if err != nil {
+		return nil, err
 	}
-	s.cmd.Stdout, s.cmd.Stderr = o.Output, o.Output
-	s.cmd.SysProcAttr = processAttributes()
-	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start Temporal: %w", err)
-	}
-	go func() {
-		_ = s.cmd.Wait() // that it is gone is all there is to know
-		close(s.exited)
-	}()
-	if err := s.awaitHealthy(ctx); err != nil {
+	s.Address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	s.UIURL = "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(uiPort))
+	err = s.await(ctx, func(ctx context.Context, c client.Client) error {
+		_, err := c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: client.DefaultNamespace})
+		if err != nil {
+			return err
+		}
+		return s.askUI(ctx)
+	})
+	if err != nil {
 		s.Kill()
 		return nil, fmt.Errorf("start Temporal: %w", err)
 	}
 	return s, nil
 }
 
-func (s *Server) awaitHealthy(ctx context.Context) error {
+// run starts the server's process.
+func run(cmd *exec.Cmd, output io.Writer) (*Server, error) {
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.SysProcAttr = processAttributes(syscall.SIGKILL)
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start Temporal: %w", err)
+	}
+	s := &Server{cmd: cmd, exited: make(chan struct{})}
+	go func() {
+		_ = cmd.Wait() // that it is gone is all there is to know
+		close(s.exited)
+	}()
+	return s, nil
+}
+
+// await returns nil once healthy does, asking again and again.
+func (s *Server) await(ctx context.Context, healthy func(context.Context, client.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	c, err := client.NewLazyClient(client.Options{HostPort: s.Address, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
@@ -111,10 +127,7 @@ func (s *Server) awaitHealthy(ctx context.Context) error {
 	defer c.Close()
 	for {
 		asking, cancel := context.WithTimeout(ctx, time.Second)
-		_, err := c.WorkflowService().DescribeNamespace(asking, &workflowservice.DescribeNamespaceRequest{Namespace: client.DefaultNamespace})
-		if err == nil {
-			err = s.askUI(asking)
-		}
+		err := healthy(asking, c)
 		cancel()
 		if err == nil {
 			return nil
@@ -156,37 +169,49 @@ func (s *Server) Stop() {
 	select {
 	case <-s.exited:
 	case <-time.After(stopTimeout):
-		s.Kill()
 	}
+	s.Kill()
 }
 
 // Kill ends the server with SIGKILL and returns when it is gone.
 func (s *Server) Kill() {
-	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Process.Kill() // it may be gone already
 	<-s.exited
+	if s.stopDatabase != nil {
+		s.stopDatabase()
+	}
 }
 
-// Binary returns the path of the Temporal CLI that `make bin/temporal` builds.
+// Binary returns the path of the Temporal CLI that `make bin/temporal` puts
+// there.
 func Binary() (string, error) {
-	dir, err := os.Getwd()
+	dir, err := projectDir()
 	if err != nil {
 		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("find bin/temporal: this is not inside the project")
-		}
-		dir = parent
 	}
 	binary := filepath.Join(dir, "bin", "temporal")
 	if _, err := os.Stat(binary); err != nil {
 		return "", fmt.Errorf("%w: `make bin/temporal` builds it", err)
 	}
 	return binary, nil
+}
+
+// projectDir returns the folder of the project that this runs in.
+func projectDir() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("find bin: this is not inside the project")
+		}
+		dir = parent
+	}
 }
 
 // freePort returns port if nobody listens there, or any free port for 0.

@@ -5,16 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"sentry-temporal/internal/sentry"
-	"sentry-temporal/internal/starter"
 )
 
 // BenchmarkAppend measures appends next to what the disk can do at all, one
@@ -29,7 +25,7 @@ func BenchmarkAppend(b *testing.B) {
 			b.Run("journal/"+name, func(b *testing.B) {
 				j := openJournal(b, b.TempDir(), Options{MaxBytes: 8 << 30})
 				concurrently(b, callers, func(i int64) error {
-					return j.Append(context.Background(), backlogged(i, body))
+					return appendTo(context.Background(), j, backlogged(i, body))
 				})
 			})
 			b.Run("fsync/"+name, func(b *testing.B) {
@@ -76,85 +72,4 @@ func backlogged(i int64, body string) sentry.Envelope {
 	}
 	env.Body = sentry.Body(body)
 	return env
-}
-
-func init() {
-	// Opens, prints the time it took in ms and the memory of the process in MB,
-	// forwards all, and prints the most memory meanwhile.
-	roles["backlog"] = func(dir string) {
-		began := time.Now()
-		j, err := Open(dir, Options{})
-		check(err)
-		fmt.Println("open-ms", time.Since(began).Milliseconds())
-		fmt.Println("pending", j.Stats().Pending)
-		runtime.GC()
-		fmt.Println("anon-MB", memory("RssAnon"))
-		fmt.Println("rss-MB", memory("VmRSS"))
-		fmt.Println("peak-MB", memory("VmHWM"))
-		began = time.Now()
-		ctx, cancel := context.WithCancel(context.Background())
-		most := 0
-		go func() {
-			defer cancel()
-			for range time.Tick(10 * time.Millisecond) {
-				most = max(most, memory("VmRSS"))
-				if j.Stats().Pending == 0 {
-					return
-				}
-			}
-		}()
-		NewForwarder(j, func(context.Context, sentry.Envelope) ([]starter.Run, error) { return nil, nil }, ForwarderOptions{}).Run(ctx)
-		fmt.Println("forward-ms", time.Since(began).Milliseconds())
-		fmt.Println("forward-rss-MB", most)
-		check(j.Close())
-	}
-}
-
-// memory returns a value of /proc/self/status, or 0 where there is none.
-func memory(name string) int {
-	status, _ := os.ReadFile("/proc/self/status")
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, name+":"); ok {
-			kb, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
-			return kb >> 10
-		}
-	}
-	return 0
-}
-
-// BenchmarkBacklog measures a process that starts with 100,000 deliveries of
-// 2 KiB pending:
-//
-//	go test -run - -bench Backlog -benchtime 1x ./internal/journal/
-func BenchmarkBacklog(b *testing.B) {
-	const n = 100_000
-	body := strings.Repeat("x", 2<<10)
-	for range b.N {
-		dir := b.TempDir()
-		j := openJournal(b, dir, Options{})
-		var next atomic.Int64
-		var group sync.WaitGroup
-		for range 200 {
-			group.Go(func() {
-				for i := next.Add(1); i <= n; i = next.Add(1) {
-					if err := j.Append(context.Background(), backlogged(i, body)); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-		}
-		group.Wait()
-		must(b, j.Close())
-		b.ResetTimer()
-		answer, err := child(b, "backlog", dir).Output()
-		must(b, err)
-		contains(b, string(answer), fmt.Sprint("pending ", n))
-		for line := range strings.Lines(string(answer)) {
-			name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-			if v, err := strconv.ParseFloat(value, 64); err == nil {
-				b.ReportMetric(v, name)
-			}
-		}
-	}
 }

@@ -9,10 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 
 	"sentry-temporal/internal/sentry"
-	"sentry-temporal/internal/starter"
 )
 
 func init() {
@@ -21,17 +19,17 @@ func init() {
 	roles["append"] = func(dir string) {
 		j, err := Open(dir, Options{})
 		check(err)
-		go NewForwarder(j, func(_ context.Context, env sentry.Envelope) ([]starter.Run, error) {
+		go forwardAll(context.Background(), j, func(env sentry.Envelope) bool {
 			fmt.Println("+" + env.IdempotencyKey) // one write, not buffered
-			return nil, nil
-		}, ForwarderOptions{Parallel: 2}).Run(context.Background())
+			return false
+		})
 		var n atomic.Int64
 		var group sync.WaitGroup
 		for range 8 {
 			group.Go(func() {
 				for {
 					key := fmt.Sprintf("%d-%d", os.Getpid(), n.Add(1))
-					check(j.Append(context.Background(), deliveryOfSize(key, int(n.Load()%7)*1000)))
+					check(appendTo(context.Background(), j, deliveryOfSize(key, int(n.Load()%7)*1000)))
 					fmt.Println(key)
 				}
 			})
@@ -81,13 +79,10 @@ func TestKilledProcessLosesNothingItAcknowledged(t *testing.T) {
 		t.Errorf("only %d acknowledged and %d started", len(acknowledged), len(started))
 	}
 
-	synctest.Test(t, func(t *testing.T) {
-		f := newTemporal()
-		runForwarder(t, openJournal(t, dir, Options{}), f.start, ForwarderOptions{})
-		synctest.Wait()
-		for _, key := range f.runs() {
-			started[key] = true
-		}
+	j := openJournal(t, dir, Options{})
+	forwardAll(t.Context(), j, func(env sentry.Envelope) bool {
+		started[env.IdempotencyKey] = true
+		return j.Stats().Pending == 1
 	})
 	for key := range acknowledged {
 		if !started[key] {

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -9,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -24,7 +24,7 @@ func journalFile(t testing.TB, n int) []byte {
 	dir := t.TempDir()
 	j := openJournal(t, dir, Options{})
 	for _, key := range keys(n) {
-		must(t, j.Append(t.Context(), deliveryOfSize(key, 2000)))
+		must(t, appendTo(t.Context(), j, deliveryOfSize(key, 2000)))
 	}
 	must(t, j.Close())
 	data, err := os.ReadFile(filepath.Join(dir, fileName))
@@ -137,7 +137,7 @@ func TestSalvageKeepsParkedDeliveriesAndDoesNotUseAnIDAgain(t *testing.T) {
 	dir := t.TempDir()
 	j := openJournal(t, dir, Options{})
 	appendAll(t, j, "a", "b", "c")
-	must(t, j.park(t.Context(), 3, "reason"))
+	park(t, j, 3, "reason")
 	must(t, j.Close())
 	data, err := os.ReadFile(filepath.Join(dir, fileName))
 	must(t, err)
@@ -148,15 +148,13 @@ func TestSalvageKeepsParkedDeliveriesAndDoesNotUseAnIDAgain(t *testing.T) {
 	j = openJournal(t, dir, Options{})
 	equal(t, len(setAside(t, dir)), 1)
 	equal(t, pendingKeys(t, j), []string{"a", "b"})
-	parked, err := j.Parked(0, 10)
-	must(t, err)
+	parked := parkedItems(t, j)
 	equal(t, len(parked), 1)
 	equal(t, parked[0].Reason, "reason")
-	must(t, j.Unpark(t.Context(), 3))
-	equal(t, pendingKeys(t, j), []string{"a", "b", "c"})
-	window, err := j.read(0)
+	_, err = j.PutBack(t.Context(), only(Parked, 3))
 	must(t, err)
-	equal(t, window[2].seq, uint64(4))
+	equal(t, pendingKeys(t, j), []string{"a", "b", "c"})
+	equal(t, j.Entries(0, 3)[2].ID, uint64(4))
 }
 
 func TestSalvageThatWasCutShortIsRepeated(t *testing.T) {
@@ -175,7 +173,7 @@ func TestManyDeliveriesAreSalvagedInParts(t *testing.T) {
 	j := openJournal(t, dir, Options{})
 	want := keys(5)
 	for _, key := range want {
-		must(t, j.Append(t.Context(), deliveryOfSize(key, maxBatchBytes/3)))
+		must(t, appendTo(t.Context(), j, deliveryOfSize(key, maxBatchBytes/3)))
 	}
 	must(t, j.Close())
 	path := filepath.Join(dir, fileName)
@@ -213,33 +211,30 @@ func TestDamagedRecordIsParkedAndHoldsUpNothing(t *testing.T) {
 	flip(data, `"key":"key-000004"`)
 	dir := t.TempDir()
 	write(t, dir, data)
-	f := newTemporal()
-	synctest.Test(t, func(t *testing.T) {
-		j := openJournal(t, dir, Options{})
-		runForwarder(t, j, f.start, ForwarderOptions{})
-		synctest.Wait()
-	})
-	equal(t, len(f.runs()), 9)
 	j := openJournal(t, dir, Options{})
-	parked, err := j.Parked(0, 10)
-	must(t, err)
+	started := 0
+	forwardAll(t.Context(), j, func(sentry.Envelope) bool { started++; return started == 9 })
+	equal(t, j.Stats().Pending, 0)
+	must(t, j.Close())
+	j = openJournal(t, dir, Options{})
+	parked := parkedItems(t, j)
 	equal(t, len(parked), 1)
 	equal(t, parked[0].ID, uint64(5))
 	contains(t, parked[0].Reason, errDamagedRecord.Error())
 	within(t, parked[0].Size, 2000, 3000)
 
-	_, err = j.Export(5)
+	_, err := j.Export(5)
 	fails(t, err, errDamagedRecord)
-	fails(t, j.Unpark(t.Context(), 5), errDamagedRecord)
-	n, err := j.UnparkAll(t.Context())
+	n, err := j.PutBack(t.Context(), Filter{})
 	must(t, err)
 	equal(t, n, 0)
 	must(t, j.Close())
 
 	j = openJournal(t, dir, Options{})
 	equal(t, j.Stats().Parked, 1)
-	must(t, j.Discard(t.Context(), 5))
-	equal(t, j.Stats(), Stats{MaxBytes: 1 << 30})
+	_, err = j.Discard(t.Context(), only(Parked, 5))
+	must(t, err)
+	equal(t, j.Stats(), Stats{MaxBytes: 3 << 28, MaxParkedBytes: 1 << 28})
 }
 
 func TestRandomDamageNeverGivesAWrongDelivery(t *testing.T) {
@@ -257,12 +252,12 @@ func TestRandomDamageNeverGivesAWrongDelivery(t *testing.T) {
 		dir := t.TempDir()
 		write(t, dir, data)
 		j := openJournal(t, dir, Options{})
-		for _, d := range onDisk(t, j) {
-			if d.damaged == nil {
-				equal(t, d.env, deliveryOfSize(d.env.IdempotencyKey, 2000))
+		for _, e := range j.Entries(0, 100) {
+			if d, err := j.Read(e.ID); err == nil {
+				equal(t, d.Envelope, deliveryOfSize(d.Envelope.IdempotencyKey, 2000))
 			}
 		}
-		must(t, j.Append(t.Context(), deliveryOf("later")))
+		must(t, appendTo(t.Context(), j, deliveryOf("later")))
 		must(t, j.Close())
 	}
 }
@@ -272,9 +267,10 @@ func TestPageThatCannotBeReadIsAnError(t *testing.T) {
 	j := openJournal(t, dir, Options{})
 	appendAll(t, j, "a")
 	must(t, os.Truncate(filepath.Join(dir, fileName), 2*pageSize))
-	_, err := j.read(0)
+	_, err := j.Read(1)
 	fails(t, err, nil)
-	_, err = j.Parked(0, 1)
+	equal(t, errors.Is(err, ErrDamaged), false)
+	_, err = j.List(Filter{State: Pending}, 0, 1)
 	fails(t, err, nil)
 	must(t, j.Close())
 }
@@ -284,15 +280,15 @@ func TestInspectionAgreesWithBbolt(t *testing.T) {
 	j := openJournal(t, dir, Options{})
 	r := rand.New(rand.NewPCG(1, 1))
 	for i, key := range keys(300) {
-		must(t, j.Append(t.Context(), deliveryOfSize(key, r.IntN(20_000))))
+		must(t, appendTo(t.Context(), j, deliveryOfSize(key, r.IntN(20_000))))
 		if seq := uint64(r.IntN(i+1) + 1); i%2 == 0 {
-			j.remove(seq)
+			done(j, seq)
 		}
 		if seq := uint64(r.IntN(i+1) + 1); i%5 == 0 && !j.index.gone(seq) {
-			must(t, j.park(t.Context(), seq, "reason"))
+			park(t, j, seq, "reason")
 		}
 	}
-	must(t, j.sync())
+	must(t, j.Sync())
 	count := map[string]int{}
 	must(t, j.file.View(func(tx *bolt.Tx) error {
 		for err := range tx.Check() {
@@ -344,32 +340,38 @@ func FuzzInspect(f *testing.F) {
 
 func FuzzRecord(f *testing.F) {
 	received := time.Unix(1733337600, 0).UTC()
-	record, err := sealDelivery(deliveryOf("key"), received, "")
+	record, err := arrival{Envelope: deliveryOf("key"), Received: received, Operations: planOf(deliveryOf("key"))}.seal()
 	must(f, err)
 	f.Add("sentry", "key", "{}", 0, byte(0))
 	f.Add("", "", "", len(record)-1, byte(1))
 	f.Fuzz(func(t *testing.T, integration, key, body string, at int, change byte) {
 		integration, key = strings.ToValidUTF8(integration, ""), strings.ToValidUTF8(key, "")
 		env := sentry.Envelope{IntegrationID: integration, IdempotencyKey: key, Body: sentry.Body(body)}
-		record, err := sealDelivery(env, received, "a trace")
+		a := arrival{
+			Received: received, Envelope: env, Identity: identityOf(env), About: aboutOf(sentry.Subject{Project: key}),
+			Operations: planOf(env), Trace: "a trace",
+		}
+		record, err := a.seal()
 		must(t, err)
-		got, trace, err := unsealDelivery(record)
+		got, err := unsealArrival(record)
 		must(t, err)
-		equal(t, got, env)
-		equal(t, trace, "a trace")
+		equal(t, got, a)
 		e, err := entryOf(record)
 		must(t, err)
-		equal(t, e, entry{delivery: digestOf(integration, key), received: received, size: int64(len(record))})
+		equal(t, e, entry{
+			delivery: digestOf(integration, key), identity: a.Identity, received: received, size: int64(len(record)), starts: 1,
+			of: Group{Integration: integration, Namespace: "default", Project: a.About.Project},
+		})
 
 		if at < 0 || at >= len(record) || change == 0 {
 			return
 		}
 		record[at] ^= change
-		_, _, err = unsealDelivery(record)
+		_, err = unsealArrival(record)
 		fails(t, err, errDamagedRecord)
-		_, _, err = unsealDelivery(record[:at])
+		_, err = unsealArrival(record[:at])
 		fails(t, err, errDamagedRecord)
-		_, _, err = unsealDelivery([]byte(body))
+		_, err = unsealArrival([]byte(body))
 		fails(t, err, errDamagedRecord)
 	})
 }

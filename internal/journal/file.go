@@ -51,6 +51,7 @@ func syncDir(dir string) error {
 // load makes the index from the file, if there is one.
 func (j *Journal) load() error {
 	j.index = newIndex()
+	clear(j.held)
 	file, err := os.Open(j.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -68,7 +69,7 @@ func (j *Journal) load() error {
 	}
 	return inspect(file, info.Size(), func(bucket []byte, seq uint64, value []byte) error {
 		if bytes.Equal(bucket, parkedBucket) {
-			j.index.park(seq, int64(len(value)))
+			j.index.park(seq, parkedEntryOf(value))
 			return nil
 		}
 		e, err := entryOf(value)
@@ -76,6 +77,7 @@ func (j *Journal) load() error {
 			e = entry{received: time.Now(), size: int64(len(value))}
 		}
 		j.index.add(seq, e)
+		j.held[e.of.Integration] += e.size
 		return nil
 	})
 }

@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 )
 
@@ -130,10 +132,71 @@ func openJournal(t testing.TB, dir string, o Options) *Journal {
 	return j
 }
 
+// planOf plans one start of each delivery, as its key says.
+func planOf(env sentry.Envelope) []routes.Operation {
+	return []routes.Operation{{
+		Kind: routes.Start, Workflow: "triage", WorkflowID: "triage:" + env.IntegrationID + ":" + env.IdempotencyKey,
+		Integration: env.IntegrationID, Namespace: "default", TaskQueue: "sentry", Priority: 3, FairnessKey: env.IntegrationID + "/",
+	}}
+}
+
+// appendTo appends a delivery that has a plan.
+func appendTo(ctx context.Context, j *Journal, env sentry.Envelope) error {
+	_, err := j.Append(ctx, Arrival{Envelope: env, Plan: planOf})
+	return err
+}
+
+// park parks the pending delivery id.
+func park(t testing.TB, j *Journal, id uint64, reason string) {
+	t.Helper()
+	must(t, j.ParkFor(t.Context(), id, Refused, reason))
+}
+
+// parkedItems returns what is parked.
+func parkedItems(t testing.TB, j *Journal) []Item {
+	t.Helper()
+	items, err := j.List(Filter{State: Parked}, 0, 1000)
+	must(t, err)
+	return items
+}
+
+// only means the delivery id.
+func only(state State, id uint64) Filter { return Filter{State: state, IDs: []uint64{id}} }
+
+// forwardAll does what the forwarder does, until ctx ends or start says so.
+func forwardAll(ctx context.Context, j *Journal, start func(sentry.Envelope) (enough bool)) {
+	for after := uint64(0); ; {
+		for _, e := range j.Entries(after, 100) {
+			after = e.ID
+			d, err := j.Read(e.ID)
+			switch {
+			case errors.Is(err, ErrDamaged):
+				check(j.ParkFor(ctx, e.ID, Damaged, err.Error()))
+				continue
+			case err != nil:
+				check(err)
+			}
+			enough := start(d.Envelope)
+			j.Done(e.ID, nil)
+			if enough {
+				return
+			}
+		}
+		select {
+		case <-j.Arrived():
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// done is what the forwarder does once everything is started.
+func done(j *Journal, id uint64) { j.Done(id, nil) }
+
 func appendAll(t testing.TB, j *Journal, keys ...string) {
 	t.Helper()
 	for _, key := range keys {
-		must(t, j.Append(t.Context(), deliveryOf(key)))
+		must(t, appendTo(t.Context(), j, deliveryOf(key)))
 	}
 }
 
@@ -150,26 +213,14 @@ func keys(n int) []string {
 func pendingKeys(t testing.TB, j *Journal) []string {
 	t.Helper()
 	var list []string
-	for _, d := range onDisk(t, j) {
-		must(t, d.damaged)
-		equal(t, d.env, deliveryOfSize(d.env.IdempotencyKey, len(d.env.Body)))
-		list = append(list, d.env.IdempotencyKey)
+	for _, e := range j.Entries(0, 1<<20) {
+		d, err := j.Read(e.ID)
+		must(t, err)
+		equal(t, d.Envelope, deliveryOfSize(d.Envelope.IdempotencyKey, len(d.Envelope.Body)))
+		equal(t, d.Operations, planOf(d.Envelope))
+		list = append(list, d.Envelope.IdempotencyKey)
 	}
 	return list
-}
-
-// onDisk returns all pending records.
-func onDisk(t testing.TB, j *Journal) []*delivery {
-	t.Helper()
-	var all []*delivery
-	for after := uint64(0); ; after = all[len(all)-1].seq {
-		window, err := j.read(after)
-		must(t, err)
-		if len(window) == 0 {
-			return all
-		}
-		all = append(all, window...)
-	}
 }
 
 // setAside returns the files that were damaged.

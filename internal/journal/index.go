@@ -1,69 +1,101 @@
 package journal
 
 import (
-	"crypto/sha256"
 	"slices"
 	"time"
 )
 
-// digest stands for an integration and an idempotency key.
-type digest [16]byte
-
-// digestOf hashes because a key can be long, and the memory that a backlog
-// takes must not depend on it.
-func digestOf(integration, key string) digest {
-	sum := sha256.Sum256([]byte(integration + "\x00" + key))
-	return digest(sum[:])
+// Group is what deliveries are told apart by when they are forwarded.
+type Group struct {
+	Integration string
+	Namespace   string // empty for a record without a plan
+	Project     string // slug; empty where unknown
 }
 
-// entry is what is known of a pending record without reading it.
+// group is a Group with the number of pending entries that have it.
+type group struct {
+	Group
+	entries int
+}
+
+// entry is what is known of a record without reading it.
 type entry struct {
 	delivery digest // zero for a damaged record
+	identity identity
 	received time.Time
 	size     int64
+	starts   int // that are planned
+	of       Group
+	unsure   bool // in the file, but perhaps not on disk
 }
 
-// index knows the records in the file by their sequence numbers, in about 200
+// pendingEntry is an entry whose group is shared.
+type pendingEntry struct {
+	entry
+	group *group
+}
+
+// parkedEntry is an entry of the whole parked record.
+type parkedEntry struct {
+	entry
+	code Code
+}
+
+// index knows the records in the file by their sequence numbers, in about 250
 // bytes each. It lacks those that are forwarded and not deleted yet.
 type index struct {
-	pending      map[uint64]entry
-	sequences    map[digest]uint64
-	order        []uint64 // ascending; all of pending, and some that were
-	last         uint64   // the highest ever added
+	pending      map[uint64]pendingEntry
+	sequences    map[digest]uint64 // of pending ones
+	order        []uint64          // ascending; all of pending, and some that were
+	last         uint64            // the highest ever added
 	pendingBytes int64
+	groups       map[Group]*group
 
-	parked      map[uint64]int64 // to the size
+	parked      map[uint64]parkedEntry
+	parkedIDs   map[digest]uint64
 	parkedBytes int64
 }
 
 func newIndex() index {
 	return index{
-		pending:   make(map[uint64]entry),
+		pending:   make(map[uint64]pendingEntry),
 		sequences: make(map[digest]uint64),
-		parked:    make(map[uint64]int64),
+		groups:    make(map[Group]*group),
+		parked:    make(map[uint64]parkedEntry),
+		parkedIDs: make(map[digest]uint64),
 	}
 }
 
 // add adds a pending record; seq is higher than those before.
 func (x *index) add(seq uint64, e entry) {
-	x.pending[seq] = e
+	g := x.groups[e.of]
+	if g == nil {
+		g = &group{Group: e.of}
+		x.groups[e.of] = g
+	}
+	g.entries++
+	e.of = Group{} // that of g, once for all
+	x.pending[seq] = pendingEntry{e, g}
 	x.sequences[e.delivery] = seq
 	x.order = append(x.order, seq)
 	x.last = seq
 	x.pendingBytes += e.size
 }
 
-// remove removes a pending record and reports whether there was one.
-func (x *index) remove(seq uint64) bool {
-	e, ok := x.pending[seq]
+// remove removes a pending record and returns it, if there was one.
+func (x *index) remove(seq uint64) (e entry, ok bool) {
+	p, ok := x.pending[seq]
 	if !ok {
-		return false
+		return entry{}, false
 	}
 	delete(x.pending, seq)
-	if x.sequences[e.delivery] == seq {
-		delete(x.sequences, e.delivery)
+	if x.sequences[p.delivery] == seq {
+		delete(x.sequences, p.delivery)
 	}
-	x.pendingBytes -= e.size
+	x.pendingBytes -= p.size
+	if p.group.entries--; p.group.entries == 0 {
+		delete(x.groups, p.group.Group)
+	}
 
 	for len(x.order) > 0 && x.gone(x.order[0]) {
 		x.order = x.order[1:]
@@ -71,7 +103,8 @@ func (x *index) remove(seq uint64) bool {
 	if len(x.order) > 2*len(x.pending)+1024 { // one that stays must not hold the rest
 		x.order = slices.DeleteFunc(slices.Clone(x.order), x.gone)
 	}
-	return true
+	p.of = p.group.Group
+	return p.entry, true
 }
 
 func (x *index) gone(seq uint64) bool {
@@ -87,12 +120,19 @@ func (x *index) oldest() (received time.Time, ok bool) {
 	return x.pending[x.order[0]].received, true
 }
 
-func (x *index) park(seq uint64, size int64) {
-	x.parked[seq] = size
-	x.parkedBytes += size
+// park adds a parked record. Its size is that of the parked record.
+func (x *index) park(seq uint64, e parkedEntry) {
+	x.parked[seq] = e
+	x.parkedIDs[e.delivery] = seq
+	x.parkedBytes += e.size
 }
 
+// unpark removes a parked record.
 func (x *index) unpark(seq uint64) {
-	x.parkedBytes -= x.parked[seq]
+	e := x.parked[seq]
 	delete(x.parked, seq)
+	if x.parkedIDs[e.delivery] == seq {
+		delete(x.parkedIDs, e.delivery)
+	}
+	x.parkedBytes -= e.size
 }

@@ -1,9 +1,13 @@
 // Package journal is the durable inbox: a delivery that [Journal.Append] has
-// taken is on disk, and stays there until the [Forwarder] knows that Temporal
-// has stored a start for every run of it.
+// taken is on disk, together with what is to be done for it, and stays there
+// until [Journal.Done] says that Temporal has stored a start for every run.
 //
 // Nothing is lost, whenever the process is killed or the power fails. A start
 // may be repeated, never left out, so what starts the runs must be idempotent.
+//
+// A delivery is known by its idempotency key, its event and its body while it is
+// kept, and as one of the last 100,000 that were done: only a true repetition is
+// folded into it. Another one that comes under its key gets a key of its own.
 //
 // All of it is one bbolt file in a directory of its own. The file grows with the
 // most that was ever in it at once, to about twice [Options.MaxBytes] at worst,
@@ -12,56 +16,57 @@ package journal
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 )
 
 var (
 	// ErrFull is the answer to a delivery for which [Options.MaxBytes] leaves
-	// no room.
+	// no room, and to one more that is to be parked.
 	ErrFull = errors.New("journal is full")
 	// ErrLocked means that the directory is open already, as a rule by another
 	// process.
 	ErrLocked = errors.New("another process is using it")
 	// ErrClosed is the answer after [Journal.Close].
 	ErrClosed = errors.New("journal is closed")
-	// ErrNotParked means that no parked delivery has this ID.
-	ErrNotParked = errors.New("no such parked delivery")
+	// ErrNotFound means that no delivery that is kept has this ID.
+	ErrNotFound = errors.New("no such delivery is kept")
+	// ErrDamaged means that a delivery is kept and cannot be read any more.
+	ErrDamaged = errDamagedRecord
 )
 
 const fileName = "journal.db"
 
-// Keys of log attributes that only the journal has.
-const (
-	keyPath       = "path"
-	keyDeliveryID = "delivery_id"
-	keyPending    = "pending"
-)
+// keyPath is the key of a log attribute that only the journal has.
+const keyPath = "path"
 
 // Options are the options of [Open]. The zero value is fine.
 type Options struct {
 	// MaxBytes bounds what pending and parked deliveries take together, in
-	// bytes. Default 1 GiB.
+	// bytes. A quarter of it is for parked ones alone, so that neither fills it
+	// for the other. Default 1 GiB.
 	MaxBytes int64
+	// Integrations share a quarter of what is for pending deliveries evenly:
+	// that much each of them finds, whatever the others keep here.
+	Integrations []string
 	// OnCommit is called after each commit with the time it took, including
 	// fsync, and how many deliveries it added and deleted. Those who wait for
 	// this commit, and the next one, wait for it. Default nil.
 	OnCommit func(d time.Duration, added, deleted int)
 	// Inject returns what is to be kept of the trace that Append's context
-	// belongs to, "" for nothing. Extract gives it to the context of the start.
-	// Default nil, both.
-	Inject  func(context.Context) string
-	Extract func(ctx context.Context, trace string) context.Context
+	// belongs to, "" for nothing. Default nil.
+	Inject func(context.Context) string
 	// Log is told of damage and of a disk that cannot be written. Default
 	// slog.Default().
 	Log *slog.Logger
@@ -71,9 +76,9 @@ type Options struct {
 type Journal struct {
 	path     string
 	maxBytes int64
+	own      map[string]bool // integrations that have a share of their own
 	onCommit func(d time.Duration, added, deleted int)
 	inject   func(context.Context) string
-	extract  func(context.Context, string) context.Context
 	log      *slog.Logger
 	dir      *os.File      // holds the lock
 	arrived  chan struct{} // of capacity 1: there is more to forward
@@ -83,15 +88,19 @@ type Journal struct {
 
 	mu        sync.Mutex
 	index     index
-	arriving  map[digest]*change // appends that are not in index yet
-	reserved  int64              // their bytes
-	queue     []*change          // what to commit next
-	forwarded []uint64           // what to delete with it
-	flush     bool               // deletions are due even without a queue
-	expected  int                // how many senders there were around the last commit
+	memory    memory
+	arriving  map[digest]*claim // appends that are not in index yet
+	held      map[string]int64  // bytes of pending and arriving ones by integration
+	parking   int64             // bytes on their way to the parked ones
+	queue     []*change         // what to commit next
+	forwarded []uint64          // what to delete with it
+	flush     bool              // deletions are due even without a queue
+	expected  int               // how many senders there were around the last commit
 	closed    bool
 	work      sync.Cond // queue, flush or closed have changed
 	counters  counters
+	broken    error         // of the last commit; nil if it succeeded
+	writing   time.Time     // since when a commit is under way; zero if none is
 	stopped   chan struct{} // closed when the writer has ended
 }
 
@@ -108,13 +117,18 @@ func Open(dir string, o Options) (*Journal, error) {
 	j := &Journal{
 		path:     filepath.Join(dir, fileName),
 		maxBytes: o.MaxBytes,
+		own:      make(map[string]bool),
 		onCommit: o.OnCommit,
 		inject:   o.Inject,
-		extract:  o.Extract,
 		log:      o.Log,
 		arrived:  make(chan struct{}, 1),
-		arriving: make(map[digest]*change),
+		arriving: make(map[digest]*claim),
+		held:     make(map[string]int64),
+		memory:   memory{ran: make(map[digest]ran)},
 		stopped:  make(chan struct{}),
+	}
+	for _, integration := range o.Integrations {
+		j.own[integration] = true
 	}
 	j.work.L = &j.mu
 	if j.maxBytes <= 0 {
@@ -125,9 +139,6 @@ func Open(dir string, o Options) (*Journal, error) {
 	}
 	if j.inject == nil {
 		j.inject = func(context.Context) string { return "" }
-	}
-	if j.extract == nil {
-		j.extract = func(ctx context.Context, _ string) context.Context { return ctx }
 	}
 	if j.log == nil {
 		j.log = slog.Default()
@@ -168,81 +179,6 @@ func (j *Journal) open(dir string) (err error) {
 	return nil
 }
 
-// Append makes env durable: nil means that it is on disk and will be forwarded.
-// A delivery with the integration and idempotency key of one that is pending
-// does not enter again; Append then returns when that one is durable.
-//
-// When ctx ends, Append returns its error, and the delivery may be kept or not.
-func (j *Journal) Append(ctx context.Context, env sentry.Envelope) error {
-	_, err := j.enter(ctx, env)
-	return err
-}
-
-// enter is Append. It reports whether env has entered, or else repeats a
-// delivery that is pending.
-func (j *Journal) enter(ctx context.Context, env sentry.Envelope) (entered bool, err error) {
-	received := time.Now()
-	record, err := sealDelivery(env, received, j.inject(ctx))
-	if err == nil {
-		entered, err = j.append(ctx, env, received, record)
-	}
-	if err != nil {
-		return false, fmt.Errorf("append to journal: %w", err)
-	}
-	return entered, nil
-}
-
-func (j *Journal) append(ctx context.Context, env sentry.Envelope, received time.Time, record []byte) (entered bool, err error) {
-	e := entry{
-		delivery: digestOf(env.IntegrationID, env.IdempotencyKey),
-		received: received,
-		size:     int64(len(record)),
-	}
-	j.mu.Lock()
-	if _, ok := j.index.sequences[e.delivery]; ok {
-		j.mu.Unlock()
-		return false, nil
-	}
-	c := j.arriving[e.delivery]
-	switch {
-	case c != nil: // wait for it, too
-	case j.index.pendingBytes+j.index.parkedBytes+j.reserved+e.size > j.maxBytes:
-		j.mu.Unlock()
-		return false, ErrFull
-	default:
-		entered = true
-		var seq uint64
-		c = &change{
-			size: e.size,
-			do: func(b buckets) (err error) {
-				if seq, err = b.pending.NextSequence(); err != nil {
-					return err
-				}
-				return b.put(b.pending, seq, record)
-			},
-			done: func(kept bool) {
-				delete(j.arriving, e.delivery)
-				j.reserved -= e.size
-				if kept {
-					if c.err != nil { // in the file, but perhaps not on disk: a repetition enters, too
-						e.delivery = digest{}
-					}
-					j.index.add(seq, e)
-					j.signal()
-				}
-			},
-		}
-		if err := j.enqueue(c); err != nil {
-			j.mu.Unlock()
-			return false, err
-		}
-		j.arriving[e.delivery] = c
-		j.reserved += e.size
-	}
-	j.mu.Unlock()
-	return entered, c.wait(ctx)
-}
-
 // signal tells the forwarder that there is more to forward.
 func (j *Journal) signal() {
 	select {
@@ -253,12 +189,13 @@ func (j *Journal) signal() {
 
 // Stats is what a [Journal] holds now, and has done since it was opened.
 type Stats struct {
-	Pending      int           // deliveries not forwarded yet
-	PendingBytes int64         // that they take
-	OldestAge    time.Duration // since the first of them was received; 0 without any
-	Parked       int           // deliveries that wait for someone to look at them
-	ParkedBytes  int64         // that they take
-	MaxBytes     int64         // that both may take together
+	Pending        int           // deliveries not forwarded yet
+	PendingBytes   int64         // that they take
+	MaxBytes       int64         // that they may take
+	OldestAge      time.Duration // since the first of them was received; 0 without any
+	Parked         int           // deliveries that wait for someone to look at them
+	ParkedBytes    int64         // that they take
+	MaxParkedBytes int64         // that they may take
 
 	Forwarded uint64 // deliveries, since Open
 	Retries   uint64 // starts that failed and are to be repeated, since Open
@@ -269,13 +206,14 @@ func (j *Journal) Stats() Stats {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := Stats{
-		Pending:      len(j.index.pending),
-		PendingBytes: j.index.pendingBytes,
-		Parked:       len(j.index.parked),
-		ParkedBytes:  j.index.parkedBytes,
-		MaxBytes:     j.maxBytes,
-		Forwarded:    j.counters.forwarded,
-		Retries:      j.counters.retries,
+		Pending:        len(j.index.pending),
+		PendingBytes:   j.index.pendingBytes,
+		MaxBytes:       j.maxPending(),
+		Parked:         len(j.index.parked),
+		ParkedBytes:    j.index.parkedBytes,
+		MaxParkedBytes: j.maxParked(),
+		Forwarded:      j.counters.forwarded,
+		Retries:        j.counters.retries,
 	}
 	if received, ok := j.index.oldest(); ok {
 		s.OldestAge = max(0, time.Since(received))
@@ -309,56 +247,94 @@ func (j *Journal) Close() error {
 	return nil
 }
 
-// read returns the pending deliveries after the sequence after, the oldest
-// first, and at least one if there is any. The file may have more for a moment,
-// which are committed and not in the index yet.
-func (j *Journal) read(after uint64) ([]*delivery, error) {
-	j.mu.Lock()
-	last := j.index.last
-	j.mu.Unlock()
-	var window []*delivery
-	err := j.view(func(b buckets) error {
-		size := 0
-		c := b.pending.Cursor()
-		for key, record := c.Seek(keyOf(after + 1)); key != nil && len(window) < maxWindow; key, record = c.Next() {
-			seq := binary.BigEndian.Uint64(key)
-			if size += len(record); seq > last || len(window) > 0 && size > maxWindowBytes {
-				break
-			}
-			d := &delivery{seq: seq}
-			d.env, d.trace, d.damaged = unsealDelivery(record)
-			window = append(window, d)
-		}
-		return nil
-	})
-	return window, err
+// Arrived has a value after an entry was added to what [Journal.Entries]
+// returns, since the value before was taken.
+func (j *Journal) Arrived() <-chan struct{} { return j.arrived }
+
+// Entry is a pending delivery as long as it is not read.
+type Entry struct {
+	ID     uint64
+	Group  Group
+	Size   int64 // of its record, in bytes
+	Starts int   // operations that are planned
 }
 
-// retrying counts a start that is to be repeated.
-func (j *Journal) retrying() {
+// Entries returns up to most pending entries with an ID above after, in the order
+// of their IDs, which is that of their arrival. It reads no disk.
+func (j *Journal) Entries(after uint64, most int) []Entry {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var entries []Entry
+	first, _ := slices.BinarySearch(j.index.order, after+1)
+	for _, seq := range j.index.order[first:] {
+		if len(entries) == most {
+			break
+		}
+		if p, ok := j.index.pending[seq]; ok {
+			entries = append(entries, Entry{ID: seq, Group: p.group.Group, Size: p.size, Starts: p.starts})
+		}
+	}
+	return entries
+}
+
+// Delivery is a pending delivery.
+type Delivery struct {
+	ID         uint64
+	Received   time.Time
+	Envelope   sentry.Envelope
+	Operations []routes.Operation
+	Trace      string // that it belongs to, see [Options.Inject]
+}
+
+// Read returns the pending delivery id. The error is [ErrNotFound] if it is not
+// pending any more, [ErrDamaged] if it can never be read, and else the disk's.
+func (j *Journal) Read(id uint64) (Delivery, error) {
+	if !j.isPending(id) {
+		return Delivery{}, ErrNotFound
+	}
+	var a arrival
+	err := j.view(func(b buckets) (err error) {
+		record := b.pending.Get(keyOf(id))
+		if record == nil {
+			return ErrNotFound
+		}
+		a, err = unsealArrival(record)
+		return err
+	})
+	if err != nil {
+		return Delivery{}, fmt.Errorf("read delivery %d: %w", id, err)
+	}
+	return Delivery{ID: id, Received: a.Received, Envelope: a.Envelope, Operations: a.Operations, Trace: a.Trace}, nil
+}
+
+// Retrying counts a start that is to be repeated.
+func (j *Journal) Retrying() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.counters.retries++
 }
 
-// sync returns when what was removed before is deleted from the file.
-func (j *Journal) sync() error {
+// Sync returns when what was done before is deleted from the file.
+func (j *Journal) Sync() error {
 	return j.commit(context.Background(), &change{
 		do:   func(buckets) error { return nil },
 		done: func(bool) {},
 	})
 }
 
-// remove drops the pending delivery seq, which is forwarded: at once for all
-// that ask, and from the file with some later commit.
-func (j *Journal) remove(seq uint64) {
+// Done drops the pending delivery id, whose runs are these: at once for all that
+// ask, and from the file with some later commit. It is remembered for a while.
+func (j *Journal) Done(id uint64, runs []Ran) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if !j.index.remove(seq) {
+	e, ok := j.index.remove(id)
+	if !ok {
 		return
 	}
+	j.held[e.of.Integration] -= e.size
+	j.memory.add(e.delivery, ran{e.identity, pack(runs)})
 	j.counters.forwarded++
-	j.forwarded = append(j.forwarded, seq)
+	j.forwarded = append(j.forwarded, id)
 	switch len(j.forwarded) {
 	case 1:
 		time.AfterFunc(maxLag, j.flushDeletions)
@@ -366,6 +342,57 @@ func (j *Journal) remove(seq uint64) {
 		j.flush = true
 		j.work.Signal()
 	}
+}
+
+// Outcome returns the runs of a delivery that is done, as long as it is
+// remembered.
+func (j *Journal) Outcome(integration, key string) ([]Ran, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	done, ok := j.memory.ran[digestOf(integration, key)]
+	return done.unpack(), ok
+}
+
+const (
+	// stuckAfter is how long a commit may take before the journal is taken for
+	// one that cannot keep anything, and deadAfter before a new process is
+	// worth a try.
+	stuckAfter = 3 * time.Second
+	deadAfter  = 30 * time.Second
+	// minRoom is what a journal that is not full has room for, in bytes.
+	minRoom = 64 << 10
+)
+
+// Ready returns nil if a delivery can be kept, and else why not.
+func (j *Journal) Ready() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case j.closed:
+		return ErrClosed
+	case j.broken != nil:
+		return j.broken
+	case !j.writing.IsZero() && time.Since(j.writing) > stuckAfter:
+		return fmt.Errorf("write journal: the disk has not answered for %s", time.Since(j.writing).Round(time.Second))
+	}
+	total := int64(0)
+	for _, n := range j.held {
+		total += n
+	}
+	if total+minRoom > j.maxPending() {
+		return ErrFull
+	}
+	return nil
+}
+
+// Alive returns an error if the journal's loop does not turn any more.
+func (j *Journal) Alive() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.writing.IsZero() && time.Since(j.writing) > deadAfter {
+		return fmt.Errorf("write journal: the disk has not answered for %s", time.Since(j.writing).Round(time.Second))
+	}
+	return nil
 }
 
 func (j *Journal) flushDeletions() {

@@ -20,7 +20,7 @@ func TestDeliveriesAreThereAfterReopeningInOrder(t *testing.T) {
 	for i, size := range sizes {
 		key := fmt.Sprint("key-", i)
 		want = append(want, key)
-		must(t, j.Append(t.Context(), deliveryOfSize(key, size)))
+		must(t, appendTo(t.Context(), j, deliveryOfSize(key, size)))
 	}
 	before := j.Stats()
 	equal(t, pendingKeys(t, j), want)
@@ -52,9 +52,9 @@ func TestPendingDeliveryDoesNotEnterTwice(t *testing.T) {
 func TestSameKeyOfAnotherIntegrationIsAnotherDelivery(t *testing.T) {
 	j := openJournal(t, t.TempDir(), Options{})
 	env := deliveryOf("a")
-	must(t, j.Append(t.Context(), env))
+	must(t, appendTo(t.Context(), j, env))
 	env.IntegrationID = "mobile"
-	must(t, j.Append(t.Context(), env))
+	must(t, appendTo(t.Context(), j, env))
 	equal(t, j.Stats().Pending, 2)
 }
 
@@ -64,7 +64,7 @@ func TestSameDeliveryManyTimesAtOnceEntersOnceAndIsDurableForAll(t *testing.T) {
 	var group sync.WaitGroup
 	for range 64 {
 		group.Go(func() {
-			if err := j.Append(t.Context(), deliveryOf("a")); err != nil {
+			if err := appendTo(t.Context(), j, deliveryOf("a")); err != nil {
 				t.Error(err)
 			}
 			if committed.Load() != 1 {
@@ -90,7 +90,7 @@ func gathered(t *testing.T, n, size int) (added []int) {
 		var group sync.WaitGroup
 		for i, key := range keys(n) {
 			group.Go(func() {
-				if err := j.Append(t.Context(), deliveryOfSize(key, size)); err != nil {
+				if err := appendTo(t.Context(), j, deliveryOfSize(key, size)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -115,28 +115,64 @@ func TestCommitIsBoundedInDeliveriesAndBytes(t *testing.T) {
 	equal(t, gathered(t, 3, maxBatchBytes+1), []int{1, 1, 1})
 }
 
+// A quarter of the space is for parked deliveries.
 func TestFullJournalRefusesUntilThereIsRoom(t *testing.T) {
-	j := openJournal(t, t.TempDir(), Options{MaxBytes: 3000})
-	must(t, j.Append(t.Context(), deliveryOfSize("a", 2000)))
-	fails(t, j.Append(t.Context(), deliveryOfSize("b", 2000)), ErrFull)
-	must(t, j.Append(t.Context(), deliveryOfSize("a", 2000))) // is there already
-	within(t, j.Stats().PendingBytes, 2000, 3000)
+	j := openJournal(t, t.TempDir(), Options{MaxBytes: 16_000})
+	must(t, appendTo(t.Context(), j, deliveryOfSize("a", 3000)))
+	must(t, appendTo(t.Context(), j, deliveryOfSize("b", 3000)))
+	must(t, appendTo(t.Context(), j, deliveryOfSize("c", 3000)))
+	fails(t, appendTo(t.Context(), j, deliveryOfSize("d", 3000)), ErrFull)
+	must(t, appendTo(t.Context(), j, deliveryOfSize("a", 3000))) // is there already
+	within(t, j.Stats().PendingBytes, 9000, 12_000)
 
-	must(t, j.park(t.Context(), 1, "reason"))
-	fails(t, j.Append(t.Context(), deliveryOfSize("b", 2000)), ErrFull)
+	park(t, j, 1, "reason") // makes room, and fills its own
+	must(t, appendTo(t.Context(), j, deliveryOfSize("d", 3000)))
+	fails(t, j.ParkFor(t.Context(), 2, Refused, "reason"), ErrFull)
+	equal(t, pendingKeys(t, j), []string{"b", "c", "d"})
+	_, err := j.PutBack(t.Context(), Filter{})
+	fails(t, err, ErrFull)
 
-	must(t, j.Discard(t.Context(), 1))
-	must(t, j.Append(t.Context(), deliveryOfSize("b", 2000)))
+	_, err = j.Discard(t.Context(), only(Parked, 1))
+	must(t, err)
+	park(t, j, 2, "reason")
+	_, err = j.Discard(t.Context(), only(Pending, 3))
+	must(t, err)
+	must(t, appendTo(t.Context(), j, deliveryOfSize("e", 3000)))
+	must(t, j.Sync())
+	equal(t, pendingKeys(t, j), []string{"d", "e"})
 }
 
 func TestManyAtOnceDoNotOverfill(t *testing.T) {
-	j := openJournal(t, t.TempDir(), Options{MaxBytes: 30_000})
+	j := openJournal(t, t.TempDir(), Options{MaxBytes: 40_000})
 	var group sync.WaitGroup
 	for _, key := range keys(64) {
-		group.Go(func() { _ = j.Append(t.Context(), deliveryOfSize(key, 2000)) })
+		group.Go(func() { _ = appendTo(t.Context(), j, deliveryOfSize(key, 2000)) })
 	}
 	group.Wait()
 	within(t, j.Stats().PendingBytes, 20_000, 30_000)
+}
+
+func TestWhatIsAnIntegrationsOwnOthersDoNotFill(t *testing.T) {
+	dir := t.TempDir()
+	fill := func(j *Journal, integration string) (n int) {
+		for ; ; n++ {
+			env := deliveryOfSize(fmt.Sprint(integration, n), 1000)
+			env.IntegrationID = integration
+			if err := appendTo(t.Context(), j, env); err != nil {
+				fails(t, err, ErrFull)
+				return n
+			}
+		}
+	}
+	j := openJournal(t, dir, Options{MaxBytes: 100_000, Integrations: []string{"bad", "good"}})
+	within(t, fill(j, "bad"), 30, 70)
+	within(t, fill(j, "good"), 4, 9) // an eighth of what is for pending ones
+	must(t, j.Close())
+
+	j = openJournal(t, dir, Options{MaxBytes: 100_000, Integrations: []string{"bad", "good"}})
+	another := deliveryOfSize("another", 1000)
+	another.IntegrationID = "bad"
+	fails(t, appendTo(t.Context(), j, another), ErrFull)
 }
 
 func init() {
@@ -208,9 +244,9 @@ func TestClosedJournalSaysSo(t *testing.T) {
 	j := openJournal(t, t.TempDir(), Options{})
 	appendAll(t, j, "a")
 	must(t, j.Close())
-	fails(t, j.Append(t.Context(), deliveryOf("b")), ErrClosed)
-	fails(t, j.Discard(t.Context(), 1), ErrClosed)
-	_, err := j.Parked(0, 10)
+	fails(t, appendTo(t.Context(), j, deliveryOf("b")), ErrClosed)
+	fails(t, j.ParkFor(t.Context(), 1, Refused, ""), ErrClosed)
+	_, err := j.List(Filter{State: Parked}, 0, 10)
 	fails(t, err, ErrClosed)
 	fails(t, j.Close(), ErrClosed)
 }
@@ -222,7 +258,7 @@ func TestCloseMakesDurableWhatWasAppendedBefore(t *testing.T) {
 	var group sync.WaitGroup
 	for _, key := range keys(100) {
 		group.Go(func() {
-			if j.Append(t.Context(), deliveryOf(key)) == nil {
+			if appendTo(t.Context(), j, deliveryOf(key)) == nil {
 				acknowledged.Store(key, true)
 			}
 		})
@@ -252,7 +288,7 @@ func TestAppendReturnsWhenItsContextEnds(t *testing.T) {
 		<-inCommit
 		cancel()
 	}()
-	fails(t, j.Append(ctx, deliveryOf("a")), context.Canceled)
+	fails(t, appendTo(ctx, j, deliveryOf("a")), context.Canceled)
 }
 
 func TestDeletionIsOnDiskSoonWithoutAnyOtherWork(t *testing.T) {
@@ -265,7 +301,7 @@ func TestDeletionIsOnDiskSoonWithoutAnyOtherWork(t *testing.T) {
 		}})
 		appendAll(t, j, "a", "b")
 		began := time.Now()
-		j.remove(1)
+		done(j, 1)
 		equal(t, j.Stats().Pending, 1)
 		pass(maxLag)
 		equal(t, deleted, []time.Time{began.Add(maxLag)})
@@ -279,7 +315,7 @@ func TestManyDeletionsDoNotWait(t *testing.T) {
 		j := openJournal(t, t.TempDir(), Options{OnCommit: func(_ time.Duration, _, n int) { deleted += n }})
 		appendAll(t, j, keys(maxBatch)...)
 		for seq := range maxBatch {
-			j.remove(uint64(seq + 1))
+			done(j, uint64(seq+1))
 		}
 		synctest.Wait()
 		equal(t, deleted, maxBatch)
@@ -291,7 +327,7 @@ func TestCloseMakesDeletionsDurable(t *testing.T) {
 	dir := t.TempDir()
 	j := openJournal(t, dir, Options{})
 	appendAll(t, j, "a", "b")
-	j.remove(1)
+	done(j, 1)
 	must(t, j.Close())
 	equal(t, pendingKeys(t, openJournal(t, dir, Options{})), []string{"b"})
 }
@@ -301,13 +337,13 @@ func TestAppendThatFailsDoesNotKeepDeletionsFromTheDisk(t *testing.T) {
 		j := openJournal(t, t.TempDir(), Options{})
 		appendAll(t, j, keys(20)...)
 		j.file.MaxSize = 1 // it cannot grow any more
-		j.remove(1)
-		fails(t, j.Append(t.Context(), deliveryOfSize("large", 1<<20)), nil)
+		done(j, 1)
+		fails(t, appendTo(t.Context(), j, deliveryOfSize("large", 1<<20)), nil)
 		equal(t, pendingKeys(t, j), keys(20)[1:])
 		equal(t, j.Stats().Pending, 19)
 
 		j.file.MaxSize = 0
-		must(t, j.Append(t.Context(), deliveryOfSize("large", 1<<20)))
+		must(t, appendTo(t.Context(), j, deliveryOfSize("large", 1<<20)))
 		equal(t, pendingKeys(t, j), append(keys(20)[1:], "large"))
 	})
 }
@@ -319,8 +355,8 @@ func TestDeletionThatFailsIsRepeated(t *testing.T) {
 		j.giveUp(j.file)
 		must(t, os.Rename(j.path, j.path+".away"))
 		must(t, os.Mkdir(j.path, 0o700)) // so it cannot be opened again
-		j.remove(1)
-		fails(t, j.sync(), nil)
+		done(j, 1)
+		fails(t, j.Sync(), nil)
 		must(t, os.Remove(j.path))
 		must(t, os.Rename(j.path+".away", j.path))
 		pass(retryLag)
@@ -331,15 +367,15 @@ func TestDeletionThatFailsIsRepeated(t *testing.T) {
 func TestStatsTellTheAgeOfTheOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := openJournal(t, t.TempDir(), Options{})
-		equal(t, j.Stats(), Stats{MaxBytes: 1 << 30})
+		equal(t, j.Stats(), Stats{MaxBytes: 3 << 28, MaxParkedBytes: 1 << 28})
 		appendAll(t, j, "a")
 		pass(time.Minute)
 		appendAll(t, j, "b")
 		pass(time.Minute)
 		equal(t, j.Stats().OldestAge, 2*time.Minute)
-		j.remove(1)
+		done(j, 1)
 		equal(t, j.Stats().OldestAge, time.Minute)
-		j.remove(2)
+		done(j, 2)
 		equal(t, j.Stats().OldestAge, 0)
 		equal(t, j.Stats().Forwarded, uint64(2))
 	})
@@ -383,7 +419,7 @@ func TestSendersThatComeAgainAndAgainShareEveryCommit(t *testing.T) {
 		for s := range senders {
 			group.Go(func() {
 				for i := range each {
-					if err := j.Append(context.Background(), deliveryOf(fmt.Sprintf("%d-%d", s, i))); err != nil {
+					if err := appendTo(context.Background(), j, deliveryOf(fmt.Sprintf("%d-%d", s, i))); err != nil {
 						t.Error(err)
 					}
 				}
@@ -391,7 +427,7 @@ func TestSendersThatComeAgainAndAgainShareEveryCommit(t *testing.T) {
 		}
 		group.Wait()
 		must(t, j.Close())
-		if commits > each+2 { // the first ones do not know how many there are
+		if commits > each+each/4 { // the first ones do not know how many there are
 			t.Errorf("%d commits for %d rounds of %d senders", commits, each, senders)
 		}
 	})

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
 
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 )
 
@@ -24,14 +26,34 @@ import (
 
 // arrival is the header of a pending record.
 type arrival struct {
-	Received time.Time       `json:"received"`
-	Envelope sentry.Envelope `json:"envelope"`        // Body is empty: it is the payload
-	Trace    string          `json:"trace,omitempty"` // what Options.Inject gave
+	Received   time.Time          `json:"received"`
+	Envelope   sentry.Envelope    `json:"envelope"` // Body is empty: it is the payload
+	Identity   identity           `json:"identity"`
+	About      about              `json:"about"`
+	Operations []routes.Operation `json:"operations"`
+	Trace      string             `json:"trace,omitempty"` // what Options.Inject gave
+}
+
+// about is what a delivery is listed with, cut to what a line shows.
+type about struct {
+	Project string `json:"project"`
+	IssueID string `json:"issue_id"`
+	ShortID string `json:"short_id"`
+	Title   string `json:"title"`
+}
+
+// maxAbout bounds each text of an [about], in bytes.
+const maxAbout = 200
+
+func aboutOf(s sentry.Subject) about {
+	text := func(s string) string { return strings.ToValidUTF8(sentry.Cut(s, maxAbout), "") }
+	return about{Project: text(s.Project), IssueID: text(s.IssueID), ShortID: text(s.ShortID), Title: text(s.Title)}
 }
 
 // parking is the header of a parked record.
 type parking struct {
 	Parked time.Time `json:"parked"`
+	Code   Code      `json:"code"`
 	Reason string    `json:"reason"`
 }
 
@@ -68,11 +90,12 @@ func split(record []byte) (header, payload []byte, err error) {
 	return header, payload, nil
 }
 
-// unseal is split with the header read into header.
-func unseal(record []byte, header any) (payload []byte, err error) {
-	text, payload, err := split(record)
-	if err != nil {
-		return nil, err
+// peek is unseal without the checksum, which takes reading all of it: for
+// lists.
+func peek(record []byte, header any) (payload []byte, err error) {
+	text, payload, ok := bytes.Cut(record[min(crcSize, len(record)):], []byte{'\n'})
+	if !ok {
+		return nil, fmt.Errorf("%w: no header", errDamagedRecord)
 	}
 	if err := json.Unmarshal(text, header); err != nil {
 		return nil, fmt.Errorf("%w: header: %w", errDamagedRecord, err)
@@ -80,23 +103,31 @@ func unseal(record []byte, header any) (payload []byte, err error) {
 	return payload, nil
 }
 
-// sealDelivery makes the pending record of env.
-func sealDelivery(env sentry.Envelope, received time.Time, trace string) ([]byte, error) {
-	body := env.Body
-	env.Body = ""
-	return seal(arrival{Received: received.UTC(), Envelope: env, Trace: trace}, string(body))
+// unseal is split with the header read into header.
+func unseal(record []byte, header any) (payload []byte, err error) {
+	if _, _, err := split(record); err != nil {
+		return nil, err
+	}
+	return peek(record, header)
 }
 
-// unsealDelivery returns the envelope and the trace that [sealDelivery] was
-// given. It keeps no reference to record.
-func unsealDelivery(record []byte) (env sentry.Envelope, trace string, err error) {
+// seal makes the pending record of a.
+func (a arrival) seal() ([]byte, error) {
+	body := a.Envelope.Body
+	a.Envelope.Body = ""
+	return seal(a, string(body))
+}
+
+// unsealArrival returns what [arrival.seal] was given. It keeps no reference to
+// record.
+func unsealArrival(record []byte) (arrival, error) {
 	var a arrival
 	body, err := unseal(record, &a)
 	if err != nil {
-		return sentry.Envelope{}, "", err
+		return arrival{}, err
 	}
 	a.Envelope.Body = sentry.Body(body)
-	return a.Envelope, a.Trace, nil
+	return a, nil
 }
 
 // entryOf returns what the index keeps of a pending record. It reads no more of
@@ -106,10 +137,29 @@ func entryOf(record []byte) (entry, error) {
 	if err != nil {
 		return entry{}, err
 	}
-	fields := gjson.GetManyBytes(header, "received", "envelope.integration_id", "envelope.idempotency_key")
-	return entry{
+	fields := gjson.GetManyBytes(header, "received", "envelope.integration_id", "envelope.idempotency_key",
+		"identity", "operations.#", "operations.0.namespace", "about.project")
+	e := entry{
 		delivery: digestOf(fields[1].String(), fields[2].String()),
 		received: fields[0].Time(),
 		size:     int64(len(record)),
-	}, nil
+		starts:   int(fields[4].Int()),
+		of:       Group{Integration: fields[1].String(), Namespace: fields[5].String(), Project: fields[6].String()},
+	}
+	// A zero one is that of no delivery: whatever comes under this key is another.
+	_ = e.identity.UnmarshalText([]byte(fields[3].String()))
+	return e, nil
+}
+
+// parkedEntryOf returns what the index keeps of a parked record. One that was
+// damaged has no delivery.
+func parkedEntryOf(record []byte) parkedEntry {
+	var p parking
+	parked := parkedEntry{code: Damaged}
+	if pending, err := unseal(record, &p); err == nil {
+		parked.code = p.Code
+		parked.entry, _ = entryOf(pending) // zero if it is damaged
+	}
+	parked.size = int64(len(record))
+	return parked
 }

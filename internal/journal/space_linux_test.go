@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"sentry-temporal/internal/sentry"
-	"sentry-temporal/internal/starter"
 )
 
 // fill appends deliveries until one is refused, prints the keys of those that
@@ -21,7 +20,7 @@ import (
 func fill(j *Journal, prefix string) int {
 	for n := 0; ; n++ {
 		key := fmt.Sprint(prefix, n)
-		err := j.Append(context.Background(), deliveryOfSize(key, 400_000))
+		err := appendTo(context.Background(), j, deliveryOfSize(key, 400_000))
 		if err != nil {
 			return n
 		}
@@ -40,7 +39,7 @@ func exhaust(j *Journal, room func() error) error {
 	for i := range 20 { // together, and again and again
 		group.Go(func() {
 			key := fmt.Sprint("refused-", i)
-			if j.Append(context.Background(), deliveryOfSize(key, 400_000)) == nil {
+			if appendTo(context.Background(), j, deliveryOfSize(key, 400_000)) == nil {
 				fmt.Println(key)
 			}
 		})
@@ -48,15 +47,11 @@ func exhaust(j *Journal, room func() error) error {
 	group.Wait()
 
 	// What is forwarded makes room.
-	ctx, cancel := context.WithCancel(context.Background())
-	NewForwarder(j, func(_ context.Context, env sentry.Envelope) ([]starter.Run, error) {
+	forwardAll(context.Background(), j, func(env sentry.Envelope) bool {
 		fmt.Println("-" + env.IdempotencyKey)
-		if j.Stats().Pending == 1 {
-			cancel()
-		}
-		return nil, nil
-	}, ForwarderOptions{Parallel: 1}).Run(ctx)
-	if err := j.sync(); err != nil {
+		return j.Stats().Pending == 1
+	})
+	if err := j.Sync(); err != nil {
 		return err
 	}
 	if fill(j, "second-") == 0 {
@@ -68,7 +63,7 @@ func exhaust(j *Journal, room func() error) error {
 	}
 	for i := range 10 {
 		key := fmt.Sprint("third-", i)
-		if err := j.Append(context.Background(), deliveryOfSize(key, 400_000)); err != nil {
+		if err := appendTo(context.Background(), j, deliveryOfSize(key, 400_000)); err != nil {
 			return fmt.Errorf("with room again: %w", err)
 		}
 		fmt.Println(key)

@@ -24,6 +24,8 @@ const (
 	maxLag = 100 * time.Millisecond
 	// retryLag is how long deletions wait that could not be written.
 	retryLag = time.Second
+	// logInterval is how often a disk that cannot be written is in the log.
+	logInterval = time.Minute
 )
 
 // change is something to write that somebody waits for.
@@ -77,15 +79,18 @@ func (c *change) wait(ctx context.Context) error {
 	}
 }
 
-// write is the only writer. While it commits one batch the next one gathers.
+// write is the only writer. While it commits one batch the next one gathers. When
+// a commit has failed it tries an empty one from time to time, since nobody may
+// send anything to a journal that is not ready.
 func (j *Journal) write() {
 	defer close(j.stopped)
-	broken := false
+	broken, logged := false, time.Time{}
 	for {
 		changes, deletions, ok := j.gather()
 		if !ok {
 			return
 		}
+		j.begin()
 		kept, err := j.transact(changes, deletions)
 		if err != nil && len(changes) > 0 && len(deletions) > 0 && !kept {
 			// Deletions need little room, and make some.
@@ -93,13 +98,13 @@ func (j *Journal) write() {
 				deletions = nil
 			}
 		}
-		if broken != (err != nil) {
-			broken = !broken
-			if broken {
-				j.log.Error("cannot write the journal", keyPath, j.path, telemetry.KeyError, err.Error())
-			} else {
-				j.log.Info("can write the journal again", keyPath, j.path)
-			}
+		switch {
+		case err != nil && time.Since(logged) >= logInterval:
+			broken, logged = true, time.Now()
+			j.log.Error("cannot write the journal", keyPath, j.path, telemetry.KeyError, err.Error())
+		case err == nil && broken && len(changes) > 0: // an empty commit proves little on a full disk
+			broken, logged = false, time.Time{}
+			j.log.Info("can write the journal again", keyPath, j.path)
 		}
 		j.settle(changes, deletions, kept, err)
 	}
@@ -110,7 +115,7 @@ func (j *Journal) write() {
 func (j *Journal) gather() (changes []*change, deletions []uint64, ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for len(j.queue) == 0 && !j.closed && (!j.flush || len(j.forwarded) == 0) {
+	for len(j.queue) == 0 && !j.closed && (!j.flush || len(j.forwarded) == 0 && j.broken == nil) {
 		j.flush = false
 		j.work.Wait()
 	}
@@ -123,7 +128,14 @@ func (j *Journal) gather() (changes []*change, deletions []uint64, ok bool) {
 	changes, j.queue = j.queue[:n:n], j.queue[n:]
 	deletions, j.forwarded = j.forwarded, nil
 	j.flush = false
-	return changes, deletions, len(changes)+len(deletions) > 0
+	return changes, deletions, !j.closed || len(changes)+len(deletions) > 0
+}
+
+// begin notes that a commit begins.
+func (j *Journal) begin() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.writing = time.Now()
 }
 
 // lingerTime is about what a commit takes at the least.
@@ -154,6 +166,7 @@ func (j *Journal) linger() {
 func (j *Journal) settle(changes []*change, deletions []uint64, kept bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.writing, j.broken = time.Time{}, err
 	j.expected = len(changes) + len(j.queue)
 	for _, c := range changes {
 		written := kept && c.err == nil
@@ -163,8 +176,10 @@ func (j *Journal) settle(changes []*change, deletions []uint64, kept bool, err e
 		c.done(written)
 		close(c.committed)
 	}
-	if err != nil && !kept && len(deletions) > 0 && !j.closed {
-		j.forwarded = append(deletions, j.forwarded...)
+	if err != nil && !j.closed {
+		if !kept {
+			j.forwarded = append(deletions, j.forwarded...)
+		}
 		time.AfterFunc(retryLag, j.flushDeletions)
 	}
 }

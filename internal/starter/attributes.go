@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -13,69 +14,148 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
 	"sentry-temporal/internal/telemetry"
 )
 
-// attributeRecheck is how long a namespace that lacks attributes is not asked
-// again.
-const attributeRecheck = time.Minute
+const (
+	// attributesMissing and attributesThere are how long a namespace is not asked
+	// again, by what it said last.
+	attributesMissing = time.Minute
+	attributesThere   = 10 * time.Minute
+	// attributesPause is the shortest time between two questions.
+	attributesPause = time.Second
+)
 
 // registered knows which of [Attributes] a namespace takes: a start with any
-// other would fail.
+// other is refused. The zero value but for its first three fields is ready: it
+// takes all to be there until [registered.run] has asked.
 type registered struct {
 	namespace string
 	client    client.Client
 	log       *slog.Logger
 
-	mu     sync.Mutex
-	asked  time.Time
-	usable map[string]bool
-	warned string // the warning that was logged last
+	mu      sync.Mutex
+	usable  map[string]bool // never changed, only replaced; nil before the first answer
+	refusal error           // the last that has not led to a question yet
+	asked   time.Time       // when the last question began
+	next    *time.Timer     // to the next question, while run runs
+	warned  string          // the warning that was logged last
 }
 
-// get returns which attributes can be used. It asks Temporal the first time,
-// and again every minute while one is missing. It fails only when Temporal does
-// not answer.
-func (r *registered) get(ctx context.Context) (map[string]bool, error) {
+// everyAttribute is what is assumed of a namespace that has not answered.
+var everyAttribute = func() map[string]bool {
+	all := map[string]bool{}
+	for _, name := range Attributes {
+		all[name] = true
+	}
+	return all
+}()
+
+// snapshot returns which attributes can be used, as far as is known: all of
+// them, before Temporal has answered. It never waits for Temporal. The map must
+// not be changed.
+func (r *registered) snapshot() map[string]bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.usable) == len(Attributes) || !r.asked.IsZero() && time.Since(r.asked) < attributeRecheck {
-		return r.usable, nil
+	if r.usable == nil {
+		return everyAttribute
 	}
-	lacks, err := lackingAttributes(ctx, r.client, r.namespace)
-	if unreachable(err) {
-		if !r.asked.IsZero() {
-			return r.usable, nil
+	return r.usable
+}
+
+// refused says that a start with attributes of the snapshot was refused, for
+// reason: Temporal is asked again soon.
+func (r *registered) refused(reason error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refusal == nil && r.next != nil {
+		r.next.Reset(time.Until(r.asked.Add(attributesPause)))
+	}
+	r.refusal = reason
+}
+
+// run asks Temporal at once and then again and again, until ctx is done.
+func (r *registered) run(ctx context.Context) {
+	next := time.NewTimer(0)
+	defer next.Stop()
+	r.mu.Lock()
+	r.next = next
+	r.mu.Unlock()
+	for failures := 0; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
 		}
-		return nil, fmt.Errorf("list the search attributes of namespace %s: %w", r.namespace, err)
+		r.mu.Lock()
+		refusal := r.refusal
+		r.asked, r.refusal = time.Now(), nil
+		r.mu.Unlock()
+		asking, cancel := context.WithTimeout(ctx, askTimeout)
+		lacks, err := lackingAttributes(asking, r.client, r.namespace)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		failures++
+		if err == nil {
+			failures = 0
+		}
+		r.mu.Lock()
+		r.answered(ctx, lacks, err, refusal)
+		pause := attributesThere
+		switch {
+		case r.refusal != nil:
+			pause = attributesPause
+		case err != nil:
+			pause = min(attributesPause<<min(failures, 6), attributesMissing)
+		case len(r.usable) < len(Attributes):
+			pause = attributesMissing
+		}
+		next.Reset(jitter(pause))
+		r.mu.Unlock()
 	}
-	r.asked = time.Now()
-	r.usable = map[string]bool{}
-	warning := lacks.String()
-	if err != nil { // Temporal does not tell, for example because we may not ask
-		warning = err.Error()
-	} else {
+}
+
+// answered takes what Temporal said, after a refusal if that is not nil. Without
+// an answer what was known stays.
+func (r *registered) answered(ctx context.Context, lacks lacking, err, refusal error) {
+	if unreachable(err) {
+		return // whoever starts runs says so
+	}
+	var reason string // that runs go without attributes
+	switch {
+	case err != nil: // Temporal does not tell, for example because we may not ask
+		reason = err.Error()
+	case lacks.String() != "":
+		reason = lacks.String()
+	case refusal != nil:
+		reason = "a start with all of them was refused"
+	}
+	if err == nil {
+		r.usable = map[string]bool{}
 		for _, name := range Attributes {
 			if !slices.Contains(lacks.absent, name) && !slices.Contains(lacks.otherType, name) {
 				r.usable[name] = true
 			}
 		}
 	}
-	if warning != "" && warning != r.warned {
-		r.log.WarnContext(ctx, "runs cannot be found by some search attributes: the setup command adds them",
-			telemetry.KeyNamespace, r.namespace, telemetry.KeyReason, warning, "command", AttributesCommand(r.namespace))
+	if reason != "" && reason != r.warned {
+		warning := []any{telemetry.KeyNamespace, r.namespace, telemetry.KeyReason, reason, "command", AttributesCommand(r.namespace)}
+		if refusal != nil {
+			warning = append(warning, telemetry.KeyError, refusal.Error())
+		}
+		r.log.WarnContext(ctx, "runs cannot be found by some search attributes: the setup command adds them", warning...)
 	}
-	r.warned = warning
-	return r.usable, nil
+	r.warned = reason
 }
 
-// forget has the next get ask again.
-func (r *registered) forget() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.asked, r.usable = time.Time{}, nil
+// jitter returns d, give or take a tenth, so that many do not ask in step.
+func jitter(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1)
 }
 
 // unreachable reports whether err says that Temporal may answer later.
@@ -135,20 +215,30 @@ func AttributesCommand(namespace string) string {
 	return b.String()
 }
 
+// Added are the search attributes that a namespace did not have before.
+type Added struct {
+	Connection string // name of the profile; "" is the common connection
+	Namespace  string
+	Names      []string
+}
+
 // AddAttributes adds those of [Attributes] that are missing to the namespace of
-// each integration, waits until they can be used and returns what it added, by
-// namespace. It does not change one that is there with another type: that is an
-// error.
-func (c *Connections) AddAttributes(ctx context.Context) (map[string][]string, error) {
-	added := map[string][]string{}
-	for namespace, cl := range c.clients {
-		names, err := addAttributes(ctx, cl, namespace)
+// each integration, waits until they can be used and returns what it added. It
+// does not change one that is there with another type: that is an error, which
+// does not keep it from the other namespaces.
+func (c *Connections) AddAttributes(ctx context.Context) ([]Added, error) {
+	var added []Added
+	var problems []error
+	for _, at := range c.sorted() {
+		to := c.places[at]
+		names, err := addAttributes(ctx, to.client, at.namespace)
 		if err != nil {
-			return added, fmt.Errorf("add search attributes to namespace %s: %w", namespace, err)
+			problems = append(problems, fmt.Errorf("add search attributes to namespace %s at %s: %w", at.namespace, to.address, err))
+			continue
 		}
-		added[namespace] = names
+		added = append(added, Added{Connection: at.connection, Namespace: at.namespace, Names: names})
 	}
-	return added, nil
+	return added, errors.Join(problems...)
 }
 
 func addAttributes(ctx context.Context, c client.Client, namespace string) (added []string, err error) {
@@ -168,14 +258,19 @@ func addAttributes(ctx context.Context, c client.Client, namespace string) (adde
 	if _, err := c.OperatorService().AddSearchAttributes(ctx, request); err != nil {
 		return nil, err
 	}
-	added = lacks.absent
-	for { // the servers take some seconds to know
-		lacks, err := lackingAttributes(ctx, c, namespace)
-		if err != nil {
+	query := make([]string, len(Attributes))
+	for i, name := range Attributes {
+		query[i] = name + " = 'none'"
+	}
+	for { // the servers take some seconds to know, and list what they cannot use yet
+		_, err := c.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			Namespace: namespace, PageSize: 1, Query: strings.Join(query, " AND "),
+		})
+		if _, unknown := errors.AsType[*serviceerror.InvalidArgument](err); err != nil && !unknown {
 			return nil, err
 		}
-		if lacks.String() == "" {
-			return added, nil
+		if err == nil {
+			return lacks.absent, nil
 		}
 		select {
 		case <-ctx.Done():

@@ -40,7 +40,7 @@ func (codec) Encode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
 	encoded := make([]*commonpb.Payload, len(payloads))
 	for i, p := range payloads {
 		encoded[i] = p
-		if len(p.GetData()) <= compressAbove {
+		if len(p.GetData()) <= compressAbove || isCompressed(p) { // a delivery is compressed once for all its runs
 			continue
 		}
 		plain, err := proto.Marshal(p)
@@ -71,7 +71,7 @@ func (codec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
 	decoded := make([]*commonpb.Payload, len(payloads))
 	for i, p := range payloads {
 		decoded[i] = p
-		if string(p.GetMetadata()[converter.MetadataEncoding]) != encodingZlib {
+		if !isCompressed(p) {
 			continue
 		}
 		r, err := zlib.NewReader(bytes.NewReader(p.GetData()))
@@ -91,6 +91,10 @@ func (codec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
 		}
 	}
 	return decoded, nil
+}
+
+func isCompressed(p *commonpb.Payload) bool {
+	return string(p.GetMetadata()[converter.MetadataEncoding]) == encodingZlib
 }
 
 // DataConverter returns the SDK's default data converter with [Codec]. A body

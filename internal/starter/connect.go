@@ -1,9 +1,13 @@
 package starter
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"go.temporal.io/api/workflowservice/v1"
@@ -14,41 +18,64 @@ import (
 	"sentry-temporal/internal/telemetry"
 )
 
-// Connections are the connections to Temporal, one for each namespace of the
-// integrations.
+// Environment is where the runs of an integration live.
+type Environment struct {
+	Connection string        // name of the profile; "" is the common connection
+	Client     client.Client // of Connection and Namespace
+	Namespace  string
+	TaskQueue  string
+	UIURL      string // base address of the Temporal UI; "" if it is not known
+}
+
+// Connections are the connections to Temporal, one for each connection and
+// namespace of the integrations.
 type Connections struct {
-	address      string
-	clients      map[string]client.Client // by namespace
-	environments map[string]Environment   // by integration
+	places       map[place]*connected
+	environments map[string]Environment // by integration
 	log          *slog.Logger
 }
 
+// place is what a client is for.
+type place struct{ connection, namespace string }
+
+// connected is a client with its address.
+type connected struct {
+	client  client.Client
+	address string
+}
+
 // Connect prepares connections for the integrations. It does not wait for
-// Temporal to answer: see [Connections.Await].
+// Temporal to answer: see [Connections.States].
 func Connect(temporal config.Temporal, integrations []config.Integration, log *slog.Logger) (*Connections, error) {
-	c := &Connections{
-		address:      temporal.Client.HostPort,
-		clients:      map[string]client.Client{},
-		environments: map[string]Environment{},
-		log:          log,
-	}
+	c := &Connections{places: map[place]*connected{}, environments: map[string]Environment{}, log: log}
 	for _, integration := range integrations {
-		if c.clients[integration.Namespace] == nil {
-			options := temporal.Client
+		at := place{connection: integration.Profile, namespace: integration.Namespace}
+		of := temporal
+		if integration.Profile != "" {
+			of = temporal.Profiles[integration.Profile]
+		}
+		if c.places[at] == nil {
+			options := of.Client
 			options.Namespace = integration.Namespace
 			options.DataConverter = DataConverter()
 			options.Logger = temporallog.NewStructuredLogger(log)
-			lazy, err := client.NewLazyClient(options)
+			// What watches the common connection watches all.
+			options.MetricsHandler = temporal.Client.MetricsHandler
+			options.Interceptors = temporal.Client.Interceptors
+			options.ConnectionOptions.DialOptions = append(slices.Clip(options.ConnectionOptions.DialOptions), startOnce())
+			lazy, err := client.NewLazyClient(withFiles(options, of, log))
 			if err != nil {
 				c.Close()
-				return nil, fmt.Errorf("connect to Temporal at %s: %w", c.address, err)
+				return nil, fmt.Errorf("connect to Temporal at %s: %w", options.HostPort, err)
 			}
-			c.clients[integration.Namespace] = lazy
+			c.places[at] = &connected{client: lazy, address: options.HostPort}
 		}
 		c.environments[integration.Name] = Environment{
-			Client:    c.clients[integration.Namespace],
-			Namespace: integration.Namespace,
-			TaskQueue: integration.TaskQueue,
+			Connection: integration.Profile,
+			Client:     c.places[at].client,
+			Namespace:  integration.Namespace,
+			TaskQueue:  integration.TaskQueue,
+			UIURL:      of.UIURL,
 		}
 	}
 	return c, nil
@@ -57,13 +84,68 @@ func Connect(temporal config.Temporal, integrations []config.Integration, log *s
 // Environments returns where the runs of each integration live.
 func (c *Connections) Environments() map[string]Environment { return c.environments }
 
+// Client returns the client for a run of integration in namespace, which need
+// not be the namespace that the integration has now. It returns false if the
+// integration is not configured, or nothing that is configured has this
+// namespace on the integration's connection.
+func (c *Connections) Client(integration, namespace string) (client.Client, bool) {
+	environment, ok := c.environments[integration]
+	if !ok {
+		return nil, false
+	}
+	at, ok := c.places[place{connection: environment.Connection, namespace: namespace}]
+	if !ok {
+		return nil, false
+	}
+	return at.client, true
+}
+
+// State is whether Temporal answers for a namespace of a connection.
+type State struct {
+	Connection string // name of the profile; "" is the common connection
+	Namespace  string
+	Address    string
+	Err        error // nil if it answers
+}
+
+// States asks Temporal for every namespace of every connection, all at once, and
+// returns what it answers until ctx is done, sorted by connection and namespace.
+func (c *Connections) States(ctx context.Context) []State {
+	all := c.sorted()
+	states := make([]State, len(all))
+	var group sync.WaitGroup
+	for i, at := range all {
+		group.Go(func() {
+			to := c.places[at]
+			states[i] = State{Connection: at.connection, Namespace: at.namespace, Address: to.address, Err: ask(ctx, to.client, at.namespace)}
+		})
+	}
+	group.Wait()
+	return states
+}
+
+func (c *Connections) sorted() []place {
+	return slices.SortedFunc(maps.Keys(c.places), func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.connection, b.connection), cmp.Compare(a.namespace, b.namespace))
+	})
+}
+
+// Reach returns nil if Temporal answers for the environment's namespace.
+func (e Environment) Reach(ctx context.Context) error {
+	return ask(ctx, e.Client, e.Namespace)
+}
+
+func ask(ctx context.Context, c client.Client, namespace string) error {
+	_, err := c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: namespace})
+	return err
+}
+
 // Ready returns nil if Temporal answers for every namespace, and else what is
 // wrong.
 func (c *Connections) Ready(ctx context.Context) error {
-	for namespace, cl := range c.clients {
-		_, err := cl.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: namespace})
-		if err != nil {
-			return fmt.Errorf("ask Temporal at %s for namespace %s: %w", c.address, namespace, err)
+	for _, s := range c.States(ctx) {
+		if s.Err != nil {
+			return fmt.Errorf("ask Temporal at %s for namespace %s: %w", s.Address, s.Namespace, s.Err)
 		}
 	}
 	return nil
@@ -84,13 +166,12 @@ func (c *Connections) Await(ctx context.Context) error {
 		cancel()
 		switch {
 		case err == nil:
-			c.log.InfoContext(ctx, "Temporal answers", telemetry.KeyAddress, c.address)
+			c.log.InfoContext(ctx, "Temporal answers")
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		c.log.WarnContext(ctx, "Temporal does not answer, trying again",
-			telemetry.KeyAddress, c.address, telemetry.KeyError, err.Error(), "again_in", pause.String())
+		c.log.WarnContext(ctx, "Temporal does not answer, trying again", telemetry.KeyError, err.Error(), "again_in", pause.String())
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -101,7 +182,7 @@ func (c *Connections) Await(ctx context.Context) error {
 
 // Close closes all connections.
 func (c *Connections) Close() {
-	for _, cl := range c.clients {
-		cl.Close()
+	for _, at := range c.places {
+		at.client.Close()
 	}
 }

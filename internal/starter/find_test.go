@@ -1,7 +1,6 @@
 package starter_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"regexp"
@@ -31,9 +30,28 @@ func searchable(t *testing.T) *starter.Connections {
 	return connections
 }
 
+// awaitAttributes returns once the server takes queries for the attributes: it
+// lists them seconds before it does.
+func awaitAttributes(t *testing.T, c client.Client, names ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	query := strings.Join(names, `="" AND `) + `=""`
+	for {
+		_, err := c.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Query: query})
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+}
+
 // startSample starts the runs of a sample in which old texts are replaced by new
 // ones, and returns the first.
-func startSample(t *testing.T, s *starter.Starter, name string, oldNew ...string) starter.Run {
+func startSample(t *testing.T, s *starts, name string, oldNew ...string) starter.Run {
 	t.Helper()
 	body, err := sentry.Sample(name)
 	if err != nil {
@@ -65,7 +83,7 @@ func find(t *testing.T, c client.Client, query string, want int) map[string]bool
 
 func TestRunsAreFoundBySearchAttributes(t *testing.T) {
 	connections := searchable(t)
-	s := starter.New(all, connections.Environments(), "", slog.New(slog.DiscardHandler))
+	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
 	c := connections.Environments()["sentry"].Client
 	issue := startSample(t, s, "issue.created")
 	fatal := startSample(t, s, "issue.created", `"level":"error"`, `"level":"fatal"`, "6702149985", "42", "BACKEND-1A", "BACKEND-42")
@@ -101,7 +119,7 @@ func TestRunsAreFoundBySearchAttributes(t *testing.T) {
 
 func TestAHostileTitleHarmsNothing(t *testing.T) {
 	connections := searchable(t)
-	s := starter.New(all, connections.Environments(), "", slog.New(slog.DiscardHandler))
+	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
 	c := connections.Environments()["sentry"].Client
 	hostile := strings.Repeat(`\"quoted\" 'x': [click](https://evil.example) ![i](//evil.example/i.png) <script>alert(1)</script> **b** __b__ ~~s~~ jo@evil.example `+"`c`"+` https://evil.example www.evil.example 🧾 \ud800 \u0000 \n# h | `, 20)[:2000]
 	hostile = strings.TrimRight(hostile, `\u0d8"`)
@@ -128,7 +146,7 @@ func TestAHostileTitleHarmsNothing(t *testing.T) {
 
 func TestSummaryAndDetailsSayWhatARunIsAbout(t *testing.T) {
 	connections := searchable(t)
-	s := starter.New(all, connections.Environments(), "", slog.New(slog.DiscardHandler))
+	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
 	c := connections.Environments()["sentry"].Client
 	plain := strings.NewReplacer(`\`, "")
 
@@ -169,16 +187,38 @@ func metadataOf(t *testing.T, c client.Client, run starter.Run) (summary, detail
 	return summary, details
 }
 
+// eachLine gives each line of a log.
+type eachLine chan<- string
+
+func (l eachLine) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
 // Attributes are a help, never a condition.
 func TestMissingAttributesAreWarnedOfOnceAndNeverFailAStart(t *testing.T) {
 	connections := connect(t, devservertest.Server().Address, config.Integration{Name: "sentry", Namespace: "plain", TaskQueue: "q"})
-	var log bytes.Buffer
-	s := starter.New(all, connections.Environments(), "", slog.New(slog.NewTextHandler(&log, nil)))
+	warned := make(chan string, 10)
+	s := startsOf(connections, slog.New(slog.NewTextHandler(eachLine(warned), nil)), all...)
+	startSample(t, s, "issue.created") // nobody has asked yet
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.Run(ctx)
+	}()
+	log := <-warned
 	for range 3 {
 		startSample(t, s, "issue.created")
 	}
-	if n := strings.Count(log.String(), "level=WARN"); n != 1 || !strings.Contains(log.String(), "--namespace plain --name SentryEvent --type Keyword") {
-		t.Errorf("logged was %d times: %s", n, log.String())
+	stop()
+	<-ended
+	close(warned)
+	for line := range warned {
+		log += line
+	}
+	if n := strings.Count(log, "level=WARN"); n != 1 || !strings.Contains(log, "--namespace plain --name SentryEvent --type Keyword") {
+		t.Errorf("logged was %d times: %s", n, log)
 	}
 }
 
@@ -195,7 +235,7 @@ func TestAnAttributeOfAnotherTypeIsLeftOut(t *testing.T) {
 	if _, err := connections.AddAttributes(t.Context()); err == nil || !strings.Contains(err.Error(), "SentryLevel") {
 		t.Errorf("adding the attributes said %v", err)
 	}
-	s := starter.New(all, connections.Environments(), "", slog.New(slog.DiscardHandler))
+	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
 	startSample(t, s, "issue.created")
 }
 
@@ -205,7 +245,7 @@ func TestAnAttributeThatIsGoneDoesNotFailAStart(t *testing.T) {
 	if _, err := connections.AddAttributes(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s := starter.New(all, connections.Environments(), "", slog.New(slog.DiscardHandler))
+	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
 	startSample(t, s, "issue.created")
 	c := connections.Environments()["sentry"].Client
 	_, err := c.OperatorService().RemoveSearchAttributes(t.Context(), &operatorservice.RemoveSearchAttributesRequest{

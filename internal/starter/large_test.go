@@ -1,20 +1,19 @@
 package starter_test
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"go.temporal.io/sdk/client"
 
-	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver/devservertest"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/starter"
 )
 
@@ -32,8 +31,7 @@ func eightMiB() string {
 func TestAnEightMiBBodyBecomesARun(t *testing.T) {
 	connections := connect(t, devservertest.Server().Address)
 	environment := connections.Environments()["sentry"]
-	environment.TaskQueue = runWorker(t, environment.Client)
-	s := starter.New(all, map[string]starter.Environment{"sentry": environment}, "", slog.New(slog.DiscardHandler))
+	s := newStarter(t, nil, runWorker(t, environment.Client))
 	body := eightMiB()
 	runs := start(t, s, envelope("sentry.error.created", body))
 	var length int
@@ -47,36 +45,62 @@ func TestAnEightMiBBodyBecomesARun(t *testing.T) {
 
 func TestADeliveryThatTemporalCannotTakeFailsForEver(t *testing.T) {
 	connections := connect(t, devservertest.Server().Address)
-	s := starter.New(all, connections.Environments(), "", slog.New(slog.DiscardHandler))
+	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
 	noise := make([]byte, 9<<20/4) // base64 compresses to the noise that is in it
 	if _, err := rand.Read(noise); err != nil {
 		t.Fatal(err)
 	}
 	body := `{"x":"` + base64.StdEncoding.EncodeToString(noise) + `"}`
 	_, err := s.Start(t.Context(), envelope("sentry.comment.created", body))
-	if !errors.Is(err, starter.ErrTooLarge) || !starter.Permanent(err) {
+	if !errors.Is(err, starter.ErrTooLarge) || !strings.Contains(err.Error(), strconv.Itoa(len(body))) {
 		t.Errorf("the error is %v", err)
 	}
 }
 
-func TestWhatMayPassIsNotPermanent(t *testing.T) {
-	for name, integration := range map[string]config.Integration{
-		"Temporal is unreachable":  {Name: "sentry", Namespace: client.DefaultNamespace, TaskQueue: "q"},
-		"no such namespace so far": {Name: "sentry", Namespace: "later", TaskQueue: "q"},
+// What is planned is what is asked for, whatever this build knows.
+func TestAPlanIsCarriedOutAsItStands(t *testing.T) {
+	connections := connect(t, devservertest.Server().Address)
+	c := connections.Environments()["sentry"].Client
+	s := startsOf(connections, slog.New(slog.DiscardHandler)) // knows no workflow
+	env := envelope("sentry.issue.created", `{}`)
+	plan := []routes.Operation{{
+		Kind: routes.Start, Workflow: "of_another_team", WorkflowID: "of_another_team:sentry:" + env.IdempotencyKey,
+		Integration: "sentry", Namespace: client.DefaultNamespace, TaskQueue: "their queue", Priority: 1, FairnessKey: "sentry/backend",
+	}}
+	begin, err := s.Prepare(env, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, err := begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	described, err := c.DescribeWorkflowExecution(t.Context(), plan[0].WorkflowID, runs[0].RunID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, config := described.GetWorkflowExecutionInfo(), described.GetExecutionConfig()
+	if name, queue := info.GetType().GetName(), config.GetTaskQueue().GetName(); name != "of_another_team" || queue != "their queue" {
+		t.Errorf("it runs %s on %s", name, queue)
+	}
+	if p := info.GetPriority(); p.GetPriorityKey() != 1 || p.GetFairnessKey() != "sentry/backend" {
+		t.Errorf("its priority is %v", p)
+	}
+	for name, change := range map[string]struct {
+		do   func(*routes.Operation)
+		want error
+	}{
+		"integration gone":          {func(o *routes.Operation) { o.Integration = "gone" }, starter.ErrNotConfigured},
+		"namespace gone":            {func(o *routes.Operation) { o.Namespace = "gone" }, starter.ErrNotConfigured},
+		"a kind of operation later": {func(o *routes.Operation) { o.Kind = "signal_with_start" }, starter.ErrUnknownPlan},
 	} {
-		t.Run(name, func(t *testing.T) {
-			address := devservertest.Server().Address
-			if integration.Namespace == client.DefaultNamespace {
-				address = "127.0.0.1:1"
-			}
-			connections := connect(t, address, integration)
-			s := starter.New(all, connections.Environments(), "", slog.New(slog.DiscardHandler))
-			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-			defer cancel()
-			_, err := s.Start(ctx, envelope("sentry.comment.created", `{}`))
-			if err == nil || starter.Permanent(err) {
-				t.Errorf("the error is %v", err)
-			}
-		})
+		changed := plan[0]
+		change.do(&changed)
+		if _, err := s.Prepare(env, []routes.Operation{changed}); !errors.Is(err, change.want) {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
+	if _, err := s.Prepare(env, nil); !errors.Is(err, starter.ErrUnknownPlan) {
+		t.Errorf("nothing planned: the error is %v", err)
 	}
 }

@@ -8,16 +8,18 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"time"
+	"strings"
+	"sync"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"golang.org/x/sync/errgroup"
 
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
-	"sentry-temporal/internal/triage"
 )
 
 // Status says what became of a delivery, or of one of its runs.
@@ -38,6 +40,7 @@ type Run struct {
 	RunID      string `json:"run_id,omitempty"` // empty while accepted
 	Status     Status `json:"status"`
 	URL        string `json:"url,omitempty"` // in the Temporal UI; empty if that is unknown
+	Namespace  string `json:"-"`
 }
 
 // Overall returns the status of a delivery with runs: the weakest of theirs.
@@ -55,120 +58,184 @@ func Overall(runs []Run) Status {
 	return overall
 }
 
-// Environment is where the runs of an integration live.
-type Environment struct {
-	Client    client.Client // of Namespace
-	Namespace string
-	TaskQueue string
-}
-
-// Starter starts the workflows that want a delivery.
+// Starter carries out what is planned for deliveries.
 type Starter struct {
-	workflows    []triage.Workflow
-	environments map[string]Environment
-	registered   map[string]*registered // by namespace
-	uiURL        string
+	connections *Connections
+	registered  map[client.Client]*registered
 }
 
-// New returns a Starter of all workflows. environments is by integration.
-// uiURL is the base address of the Temporal UI; with "" runs have no URL.
-func New(all []triage.Workflow, environments map[string]Environment, uiURL string, log *slog.Logger) *Starter {
-	s := &Starter{workflows: all, environments: environments, registered: map[string]*registered{}, uiURL: uiURL}
-	for _, e := range environments {
-		if s.registered[e.Namespace] == nil {
-			s.registered[e.Namespace] = &registered{namespace: e.Namespace, client: e.Client, log: log}
-		}
+// New returns a Starter. Its [Starter.Run] keeps it up to date.
+func New(connections *Connections, log *slog.Logger) *Starter {
+	s := &Starter{connections: connections, registered: map[client.Client]*registered{}}
+	for at, to := range connections.places {
+		s.registered[to.client] = &registered{namespace: at.namespace, client: to.client, log: log}
 	}
 	return s
 }
 
-// Plan returns the runs that a delivery of env has or is to have, as
-// [Accepted]: their IDs do not depend on Temporal. It is empty when no workflow
-// wants the event.
-func (s *Starter) Plan(env sentry.Envelope) []Run {
-	var runs []Run
-	for _, w := range triage.Wanting(s.workflows, env.EventType) {
-		id := w.Name() + ":" + env.IntegrationID + ":" + env.IdempotencyKey
-		runs = append(runs, Run{Workflow: w.Name(), WorkflowID: id, Status: Accepted, URL: s.url(env.IntegrationID, id, "")})
+// Run asks every namespace, again and again until ctx is done, which search
+// attributes it takes. Starts do not wait for that.
+func (s *Starter) Run(ctx context.Context) {
+	var group sync.WaitGroup
+	for _, r := range s.registered {
+		group.Go(func() { r.run(ctx) })
+	}
+	group.Wait()
+}
+
+// Planned returns the runs of a plan, as [Accepted]: their IDs do not depend on
+// Temporal.
+func (s *Starter) Planned(plan []routes.Operation) []Run {
+	runs := make([]Run, len(plan))
+	for i, o := range plan {
+		runs[i] = Run{Workflow: o.Workflow, WorkflowID: o.WorkflowID, Namespace: o.Namespace, Status: Accepted, URL: s.URL(o.Integration, o.Namespace, o.WorkflowID, "")}
 	}
 	return runs
 }
 
-// Start starts every workflow that wants env and returns one run for each,
+var (
+	// ErrTooLarge says that Temporal does not take a delivery for its size.
+	ErrTooLarge = errors.New("the delivery is too large for Temporal, even compressed")
+	// ErrNotConfigured says that an integration is not configured, or no
+	// integration with its connection has the namespace.
+	ErrNotConfigured = errors.New("not configured")
+	// ErrUnknownPlan says that this build cannot carry out what is planned.
+	ErrUnknownPlan = errors.New("this build cannot carry out what is planned")
+)
+
+// maxPayload is what a Temporal server takes unless it is told otherwise.
+const maxPayload = 2 << 20
+
+// Prepare makes everything ready to carry out plan for a delivery of env, which
+// takes memory and time, and returns what does it, which takes little memory and
+// Temporal's time. Its error is one of the above.
+//
+// start carries out every operation of plan and returns one run for each,
 // [Started] or [Existing]. Repeating it starts nothing twice, as long as the
-// namespace retains the closed run. When some starts fail the error is that of
-// the first to fail, and repeating all of them repairs it. Start obeys ctx's
-// deadline, whatever Temporal does.
-func (s *Starter) Start(ctx context.Context, env sentry.Envelope) ([]Run, error) {
-	runs := s.Plan(env)
-	if len(runs) == 0 {
-		return nil, nil
+// namespace retains the closed run. When some fail the error is that of the first
+// to fail, and repeating all of them repairs it. It obeys ctx's deadline,
+// whatever Temporal does, and may be called again.
+func (s *Starter) Prepare(env sentry.Envelope, plan []routes.Operation) (start func(context.Context) ([]Run, error), err error) {
+	if len(plan) == 0 {
+		return nil, fmt.Errorf("%w: nothing is planned", ErrUnknownPlan)
 	}
-	switch large, err := tooLarge(env); {
-	case err != nil:
-		return nil, fmt.Errorf("encode delivery %s: %w", env.IdempotencyKey, err)
-	case large:
-		return nil, ErrTooLarge
-	}
-	subject := sentry.SubjectOf(env.Body)
-	var group errgroup.Group // one failure does not stop the other starts
-	for i := range runs {
-		group.Go(func() error { return s.start(ctx, &runs[i], env, subject) })
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	return runs, nil
-}
-
-// Deliver is [Starter.Start] for an ingress without a journal: what Temporal has
-// stored is kept, and nothing else is.
-func (s *Starter) Deliver(ctx context.Context, env sentry.Envelope, _ time.Duration) ([]Run, error) {
-	return s.Start(ctx, env)
-}
-
-func (s *Starter) start(ctx context.Context, run *Run, env sentry.Envelope, subject sentry.Subject) error {
-	environment, ok := s.environments[env.IntegrationID]
-	if !ok {
-		return fmt.Errorf("start %s: integration %q is not configured", run.WorkflowID, env.IntegrationID)
-	}
-	registered := s.registered[environment.Namespace]
-	usable, err := registered.get(ctx)
-	if err != nil {
-		return fmt.Errorf("start %s: %w", run.WorkflowID, err)
-	}
-	var attributes []temporal.SearchAttributeUpdate
-	for name, value := range attributesOf(env, subject) {
-		if usable[name] {
-			attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(name).ValueSet(value))
+	clients := make([]client.Client, len(plan))
+	for i, o := range plan {
+		if o.Kind != routes.Start {
+			return nil, fmt.Errorf("%w: a %q of %s", ErrUnknownPlan, o.Kind, o.WorkflowID)
+		}
+		var ok bool
+		if clients[i], ok = s.connections.Client(o.Integration, o.Namespace); !ok {
+			return nil, fmt.Errorf("integration %s with namespace %s: %w", o.Integration, o.Namespace, ErrNotConfigured)
 		}
 	}
-	err = execute(ctx, environment, run, env, subject, attributes)
-	if Permanent(err) && len(attributes) > 0 {
-		// Perhaps an attribute is gone by now: that must not fail a start.
-		registered.forget()
-		err = execute(ctx, environment, run, env, subject, nil)
+	// Temporal's answers to what is too large differ with the size, and one of
+	// them is that of a busy server: so it is measured, not asked.
+	payload, err := DataConverter().ToPayload(env)
+	if err != nil {
+		return nil, fmt.Errorf("encode delivery %s: %w", env.IdempotencyKey, err)
+	}
+	if size := len(payload.GetData()); size > maxPayload {
+		return nil, fmt.Errorf("%w: %d bytes of at most %d, from a body of %d", ErrTooLarge, size, maxPayload, len(env.Body))
+	}
+	subject := sentry.SubjectOf(env.Body)
+	about := about{
+		input:      converter.NewRawValue(payload),
+		attributes: attributesOf(env, subject),
+		summary:    summaryOf(env, subject),
+		details:    detailsOf(env, subject),
+	}
+	for name, value := range about.attributes {
+		about.attributes[name] = strings.Clone(value) // a part of the body would keep all of it
+	}
+	return func(ctx context.Context) ([]Run, error) {
+		runs := s.Planned(plan)
+		var group errgroup.Group // one failure does not stop the other starts
+		for i, o := range plan {
+			group.Go(func() error { return s.start(ctx, clients[i], o, &about, &runs[i]) })
+		}
+		if err := group.Wait(); err != nil {
+			return nil, err
+		}
+		return runs, nil
+	}, nil
+}
+
+// about is what all runs of a delivery share.
+type about struct {
+	input            converter.RawValue // the envelope, encoded once
+	attributes       map[string]string
+	summary, details string
+}
+
+func (s *Starter) start(ctx context.Context, c client.Client, o routes.Operation, a *about, run *Run) error {
+	registered := s.registered[c]
+	usable := registered.snapshot()
+	attributes := map[string]string{}
+	for name, value := range a.attributes {
+		if usable[name] {
+			attributes[name] = value
+		}
+	}
+	err := execute(ctx, c, o, a, attributes, run)
+	var refusal error
+	for len(attributes) > 0 && isInvalid(err) {
+		// Perhaps for an attribute, which must not fail a start: it goes
+		// without those that Temporal names, or else without any.
+		if refusal == nil {
+			refusal = err
+		}
+		attributes = without(attributes, err)
+		err = execute(ctx, c, o, a, attributes, run)
 	}
 	if err != nil {
-		return fmt.Errorf("start %s: %w", run.WorkflowID, err)
+		return fmt.Errorf("start %s: %w", o.WorkflowID, err)
 	}
-	run.URL = s.url(env.IntegrationID, run.WorkflowID, run.RunID)
+	if refusal != nil {
+		registered.refused(refusal)
+	}
+	run.URL = s.URL(o.Integration, o.Namespace, o.WorkflowID, run.RunID)
 	return nil
+}
+
+func isInvalid(err error) bool {
+	_, invalid := errors.AsType[*serviceerror.InvalidArgument](err)
+	return invalid
+}
+
+// without returns the attributes that err does not name, and none if it names
+// none.
+func without(attributes map[string]string, err error) map[string]string {
+	left := map[string]string{}
+	for name, value := range attributes {
+		if !strings.Contains(err.Error(), name) {
+			left[name] = value
+		}
+	}
+	if len(left) == len(attributes) {
+		return nil
+	}
+	return left
 }
 
 // execute uses the only combination of options with which the SDK tells a new
 // run from one that was there, open or closed.
-func execute(ctx context.Context, environment Environment, run *Run, env sentry.Envelope, subject sentry.Subject, attributes []temporal.SearchAttributeUpdate) error {
-	started, err := environment.Client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                                       run.WorkflowID,
-		TaskQueue:                                environment.TaskQueue,
+func execute(ctx context.Context, c client.Client, o routes.Operation, a *about, attributes map[string]string, run *Run) error {
+	updates := make([]temporal.SearchAttributeUpdate, 0, len(attributes))
+	for name, value := range attributes {
+		updates = append(updates, temporal.NewSearchAttributeKeyKeyword(name).ValueSet(value))
+	}
+	started, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                                       o.WorkflowID,
+		TaskQueue:                                o.TaskQueue,
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		TypedSearchAttributes:                    temporal.NewSearchAttributes(attributes...),
-		StaticSummary:                            summaryOf(env, subject),
-		StaticDetails:                            detailsOf(env, subject),
-	}, run.Workflow, env)
+		TypedSearchAttributes:                    temporal.NewSearchAttributes(updates...),
+		StaticSummary:                            a.summary,
+		StaticDetails:                            a.details,
+		Priority:                                 temporal.Priority{PriorityKey: o.Priority, FairnessKey: o.FairnessKey},
+	}, o.Workflow, a.input)
 	if already, there := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); there {
 		run.Status, run.RunID = Existing, already.RunId
 		return nil
@@ -180,40 +247,14 @@ func execute(ctx context.Context, environment Environment, run *Run, env sentry.
 	return nil
 }
 
-// ErrTooLarge says that Temporal does not take a delivery for its size.
-var ErrTooLarge = errors.New("the delivery is over Temporal's 2 MiB, even compressed")
-
-const (
-	// maxPayload is what a Temporal server takes unless it is told otherwise.
-	maxPayload = 2 << 20
-	// surelyFits is a body, in bytes, that is never over maxPayload once it is
-	// compressed.
-	surelyFits = 1 << 20
-)
-
-// tooLarge measures instead of asking: Temporal's answers differ with the size,
-// and one of them is that of a busy server, which the SDK keeps asking.
-func tooLarge(env sentry.Envelope) (bool, error) {
-	if len(env.Body) <= surelyFits {
-		return false, nil
-	}
-	payload, err := DataConverter().ToPayload(env)
-	return len(payload.GetData()) > maxPayload, err
-}
-
-// Permanent reports whether a start that failed with err would fail for ever.
-func Permanent(err error) bool {
-	_, invalid := errors.AsType[*serviceerror.InvalidArgument](err)
-	return invalid || errors.Is(err, ErrTooLarge)
-}
-
-// url is the page of a run in the Temporal UI; without runID the page of the
-// workflow ID's latest run.
-func (s *Starter) url(integration, workflowID, runID string) string {
-	if s.uiURL == "" {
+// URL is the page of a run in the Temporal UI, without runID that of the workflow
+// ID's latest run, or "" if it is not known where the UI is.
+func (s *Starter) URL(integration, namespace, workflowID, runID string) string {
+	ui := s.connections.environments[integration].UIURL
+	if ui == "" {
 		return ""
 	}
-	page := s.uiURL + "/namespaces/" + url.PathEscape(s.environments[integration].Namespace) + "/workflows/" + url.PathEscape(workflowID)
+	page := ui + "/namespaces/" + url.PathEscape(namespace) + "/workflows/" + url.PathEscape(workflowID)
 	if runID != "" {
 		page += "/" + runID
 	}

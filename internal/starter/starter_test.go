@@ -20,13 +20,14 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver"
 	"sentry-temporal/internal/devserver/devservertest"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/triage"
 )
 
 func TestMain(m *testing.M) {
-	devservertest.Main(m, devserver.Options{Namespaces: []string{"searchable", "plain", "mistyped", "shrinking"}})
+	devservertest.Main(m, devserver.Options{Namespaces: []string{"searchable", "plain", "mistyped", "shrinking", "texts"}})
 }
 
 var (
@@ -55,12 +56,42 @@ func runWorker(t *testing.T, c client.Client) string {
 	return queue
 }
 
-func newStarter(t *testing.T, c client.Client, queue string) *starter.Starter {
+// starts plans and starts, as the ingress and the forwarder do together.
+type starts struct {
+	*starter.Starter
+	planner *routes.Planner
+}
+
+func startsOf(connections *starter.Connections, log *slog.Logger, workflows ...triage.Workflow) *starts {
+	var integrations []config.Integration
+	for name, environment := range connections.Environments() {
+		integrations = append(integrations, config.Integration{Name: name, Namespace: environment.Namespace, TaskQueue: environment.TaskQueue})
+	}
+	return &starts{starter.New(connections, log), routes.NewPlanner(workflows, integrations)}
+}
+
+func (s *starts) plan(env sentry.Envelope) []routes.Operation {
+	return s.planner.Plan(env, sentry.SubjectOf(env.Body))
+}
+
+func (s *starts) Start(ctx context.Context, env sentry.Envelope) ([]starter.Run, error) {
+	plan := s.plan(env)
+	if len(plan) == 0 {
+		return nil, nil
+	}
+	start, err := s.Prepare(env, plan)
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx)
+}
+
+func newStarter(t *testing.T, _ client.Client, queue string) *starts {
 	t.Helper()
-	return starter.New(all, map[string]starter.Environment{
-		"sentry": {Client: c, Namespace: client.DefaultNamespace, TaskQueue: queue},
-		"mobile": {Client: c, Namespace: client.DefaultNamespace, TaskQueue: queue},
-	}, "http://ui", slog.New(slog.DiscardHandler))
+	return startsOf(connect(t, devservertest.Server().Address,
+		config.Integration{Name: "sentry", Namespace: client.DefaultNamespace, TaskQueue: queue},
+		config.Integration{Name: "mobile", Namespace: client.DefaultNamespace, TaskQueue: queue},
+	), slog.New(slog.DiscardHandler), all...)
 }
 
 func envelope(event, body string) sentry.Envelope {
@@ -70,7 +101,7 @@ func envelope(event, body string) sentry.Envelope {
 	}
 }
 
-func start(t *testing.T, s *starter.Starter, env sentry.Envelope) []starter.Run {
+func start(t *testing.T, s *starts, env sentry.Envelope) []starter.Run {
 	t.Helper()
 	runs, err := s.Start(t.Context(), env)
 	if err != nil {
@@ -109,7 +140,7 @@ func TestConcurrentDeliveriesWithOneRequestIDAreOneRun(t *testing.T) {
 	if statuses[starter.Started] != 1 || statuses[starter.Existing] != 63 || len(runIDs) != 1 {
 		t.Errorf("while open: %v, run IDs %v", statuses, runIDs)
 	}
-	id := s.Plan(env)[0].WorkflowID
+	id := s.plan(env)[0].WorkflowID
 	if err := c.GetWorkflow(t.Context(), id, "").Get(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -172,9 +203,7 @@ func TestEveryWorkflowThatWantsAnEventGetsARun(t *testing.T) {
 func TestRepeatingRepairsAPartialFailure(t *testing.T) {
 	c := devservertest.Client(t)
 	env := envelope("sentry.issue.created", `{}`)
-	one := starter.New(all[:1], map[string]starter.Environment{
-		"sentry": {Client: c, Namespace: client.DefaultNamespace, TaskQueue: t.Name()},
-	}, "", slog.New(slog.DiscardHandler))
+	one := startsOf(connect(t, devservertest.Server().Address), slog.New(slog.DiscardHandler), all[:1]...)
 	first := start(t, one, env)
 	runs := start(t, newStarter(t, c, t.Name()), env)
 	if runs[0].Status != starter.Existing || runs[0].RunID != first[0].RunID || runs[1].Status != starter.Started {
@@ -253,7 +282,7 @@ func connect(t *testing.T, address string, integrations ...config.Integration) *
 	if len(integrations) == 0 {
 		integrations = []config.Integration{{Name: "sentry", Namespace: client.DefaultNamespace, TaskQueue: "q"}}
 	}
-	c, err := starter.Connect(config.Temporal{Client: client.Options{HostPort: address}}, integrations, slog.New(slog.DiscardHandler))
+	c, err := starter.Connect(config.Temporal{Client: client.Options{HostPort: address}, UIURL: "http://ui"}, integrations, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +303,7 @@ func TestAStartObeysItsDeadline(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			connections := connect(t, address)
-			s := starter.New(all, connections.Environments(), "", slog.New(slog.DiscardHandler))
+			s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
 			began := time.Now()

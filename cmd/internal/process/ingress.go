@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,7 +18,9 @@ import (
 	"sentry-temporal/ingress"
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/forwarder"
 	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
 	"sentry-temporal/internal/web"
@@ -27,10 +30,6 @@ import (
 // drainTimeout is what the forwarder gets to start what is kept when the
 // ingress stops. What is left is for the next start.
 const drainTimeout = 5 * time.Second
-
-// roomForOne is what the journal must have left for the ingress to be ready:
-// more than most deliveries take.
-const roomForOne = 64 << 10
 
 // Ingress serves webhooks on public and the admin address on private until ctx is
 // done, then lets the deliveries under way finish. It closes the listeners.
@@ -53,74 +52,83 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		return err
 	}
 	defer connections.Close()
-	starts := starter.New(workflows.All, connections.Environments(), cfg.Temporal.UIURL, log)
-
-	webhooks := ingress.Options{
-		Integrations: cfg.Integrations,
-		MaxBodyBytes: cfg.MaxBodyBytes,
-		Log:          log,
-		Observers:    []func(context.Context, web.Delivery){count, ingress.Describe},
-	}
-	watch := admin.NewWatch(namespacesOf(cfg.Integrations, connections), log)
-	if err := measureTemporal(told.Meter(), watch.States); err != nil {
-		return err
-	}
-	admins := admin.Options{
-		Temporal: watch.States,
-		Metrics:  told.Metrics(),
-		Codec:    starter.Codec(),
-		UIURL:    cfg.Temporal.UIURL,
-		Log:      log,
-	}
-	recent := admin.NewRecent(cfg.Integrations)
-	webhooks.Observers = append(webhooks.Observers, recent.Observe)
-	admins.Status = &admin.Status{
-		Integrations: cfg.Integrations,
-		Workflows:    workflows.All,
-		Recent:       recent,
-		WebhookURL:   cmp.Or(cfg.PublicURL, localURL(public.Addr())),
-		Guessed:      cfg.PublicURL == "",
-	}
 	commits, err := measureCommits(told.Meter())
 	if err != nil {
 		return err
 	}
 	kept, err := journal.Open(cfg.JournalDir, journal.Options{
-		MaxBytes: cfg.JournalMaxBytes,
-		OnCommit: commits,
-		Inject:   telemetry.TraceParent,
-		Extract:  telemetry.WithTraceParent,
-		Log:      log,
+		MaxBytes:     cfg.JournalMaxBytes,
+		Integrations: namesOf(cfg.Integrations),
+		OnCommit:     commits,
+		Inject:       telemetry.TraceParent,
+		Log:          log,
 	})
 	if err != nil {
 		return err
 	}
-	forwarder := journal.NewForwarder(kept, starts.Start, journal.ForwarderOptions{
-		DrainTimeout: drainTimeout,
-		Permanent:    starter.Permanent,
-		Log:          log,
-	})
-	// The forwarder outlives the servers, to start what they took last.
-	forwarding, stop := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		forwarder.Run(forwarding)
-	}()
 	defer func() {
-		stop()
-		<-done
 		if err := kept.Close(); err != nil {
 			log.ErrorContext(ctx, "journal does not close", telemetry.KeyError, err.Error())
 		}
 	}()
+	putBack(ctx, kept, connections, log)
+	starts := starter.New(connections, log)
+	lanes := forwarder.New(kept, starts.Prepare, forwarder.Options{
+		Connection:         connectionOf(connections),
+		MaxStartsPerSecond: capsOf(cfg.Integrations),
+		DrainTimeout:       drainTimeout,
+		Extract:            telemetry.WithTraceParent,
+		Log:                log,
+	})
 	if err := measureJournal(told.Meter(), kept); err != nil {
 		return err
 	}
-	webhooks.Inbox = journal.NewInbox(kept, forwarder, starts.Plan)
-	admins.Ready = func() error { return canKeep(ctx, kept.Stats()) }
-	admins.Status.Journal = kept.Stats
+	// Forwarding outlives the servers, to start what they took last.
+	forwarding, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	background.Go(func() { lanes.Run(forwarding) })
+	background.Go(func() { starts.Run(forwarding) })
+	defer func() {
+		stop()
+		background.Wait()
+	}()
 
+	recent := admin.NewRecent(cfg.Integrations)
+	webhooks := ingress.Options{
+		Integrations: cfg.Integrations,
+		MaxBodyBytes: cfg.MaxBodyBytes,
+		Inbox:        forwarder.NewInbox(lanes, starts, routes.NewPlanner(workflows.All, cfg.Integrations).Plan),
+		Log:          log,
+		Observers:    []func(context.Context, web.Delivery){count, ingress.Describe, recent.Observe},
+	}
+	watch := admin.NewWatch(namespacesOf(cfg.Integrations, connections), log)
+	if err := measureTemporal(told.Meter(), watch.States); err != nil {
+		return err
+	}
+	stopping := ctx
+	admins := admin.Options{
+		Alive: []admin.Check{{Name: "journal", Turn: kept.Alive}, {Name: "forwarder", Turn: lanes.Alive}},
+		Ready: func() error {
+			if stopping.Err() != nil {
+				return errors.New("the ingress stops")
+			}
+			return kept.Ready()
+		},
+		Temporal: watch.States,
+		Metrics:  told.Metrics(),
+		Journal:  kept,
+		Codec:    starter.Codec(),
+		UIURL:    cfg.Temporal.UIURL,
+		Log:      log,
+		Status: &admin.Status{
+			Integrations: cfg.Integrations,
+			Workflows:    workflows.All,
+			Recent:       recent,
+			WebhookURL:   cmp.Or(cfg.PublicURL, localURL(public.Addr())),
+			Guessed:      cfg.PublicURL == "",
+			Journal:      kept.Stats,
+		},
+	}
 	log.InfoContext(ctx, "ingress listens", telemetry.KeyAddress, public.Addr().String(), "admin_address", private.Addr().String())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return web.Serve(ctx, public, traced(told, ingress.New(webhooks)), log) })
@@ -134,15 +142,43 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	return err
 }
 
-// canKeep returns nil if the ingress can keep a delivery, and else why not.
-func canKeep(ctx context.Context, stats journal.Stats) error {
-	switch {
-	case ctx.Err() != nil:
-		return errors.New("the ingress stops")
-	case stats.PendingBytes+stats.ParkedBytes+roomForOne > stats.MaxBytes:
-		return journal.ErrFull
+// putBack puts back what is parked because nothing was configured for it, and is
+// by now.
+func putBack(ctx context.Context, kept *journal.Journal, connections *starter.Connections, log *slog.Logger) {
+	n, err := kept.PutBackConfigured(ctx, func(integration, namespace string) bool {
+		_, ok := connections.Client(integration, namespace)
+		return ok
+	})
+	if err != nil {
+		log.ErrorContext(ctx, "deliveries that are configured again stay parked", telemetry.KeyError, err.Error())
 	}
-	return nil
+	if n > 0 {
+		log.InfoContext(ctx, "deliveries are configured again and put back", "deliveries", n)
+	}
+}
+
+// connectionOf returns what tells the connection of an integration.
+func connectionOf(connections *starter.Connections) func(integration string) (string, bool) {
+	return func(integration string) (string, bool) {
+		environment, ok := connections.Environments()[integration]
+		return environment.Connection, ok
+	}
+}
+
+func namesOf(integrations []config.Integration) []string {
+	names := make([]string, len(integrations))
+	for i, integration := range integrations {
+		names[i] = integration.Name
+	}
+	return names
+}
+
+func capsOf(integrations []config.Integration) map[string]float64 {
+	caps := map[string]float64{}
+	for _, integration := range integrations {
+		caps[integration.Name] = integration.MaxStartsPerSecond
+	}
+	return caps
 }
 
 // localURL is the base address of a listener as this machine reaches it.

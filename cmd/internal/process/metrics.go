@@ -64,7 +64,8 @@ func measureJournal(meter metric.Meter, kept *journal.Journal) error {
 		{"oldest_age_seconds", "s", "Age of the oldest of them, 0 without any.", func(s journal.Stats) float64 { return s.OldestAge.Seconds() }},
 		{"parked", "", "Deliveries that need a person's help.", func(s journal.Stats) float64 { return float64(s.Parked) }},
 		{"parked_bytes", "By", "Bytes that they take.", func(s journal.Stats) float64 { return float64(s.ParkedBytes) }},
-		{"max_bytes", "By", "Bytes that pending and parked deliveries may take together.", func(s journal.Stats) float64 { return float64(s.MaxBytes) }},
+		{"max_bytes", "By", "Bytes that pending deliveries may take.", func(s journal.Stats) float64 { return float64(s.MaxBytes) }},
+		{"parked_max_bytes", "By", "Bytes that parked deliveries may take.", func(s journal.Stats) float64 { return float64(s.MaxParkedBytes) }},
 	}
 	for _, g := range gauges {
 		if _, err := meter.Float64ObservableGauge("sentry_temporal_journal_"+g.name,

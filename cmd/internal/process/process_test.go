@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -16,8 +18,12 @@ import (
 	"time"
 
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	temporallog "go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/workflow"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"sentry-temporal/activities"
 	"sentry-temporal/cmd/internal/hook"
@@ -43,6 +49,19 @@ func (s *slow) TakeItsTime(context.Context, string) (string, error) {
 
 var slowActivity = &slow{began: make(chan struct{}), finish: make(chan struct{})}
 
+// held is an activity that ends when its worker stops and a test lets it.
+type held struct{ began, stopping, finish chan struct{} }
+
+func (h *held) WaitForTheEnd(ctx context.Context, _ string) (string, error) {
+	h.began <- struct{}{}
+	<-activity.GetWorkerStopChannel(ctx)
+	h.stopping <- struct{}{}
+	<-h.finish
+	return "finished", nil
+}
+
+var heldActivity = &held{began: make(chan struct{}), stopping: make(chan struct{}), finish: make(chan struct{})}
+
 var stumbled atomic.Bool
 
 func TestMain(m *testing.M) {
@@ -55,8 +74,11 @@ func TestMain(m *testing.M) {
 		}
 		return "", errors.New("the run fails")
 	}, triage.On("sentry.installation.deleted"))
-	workflows.All = append(workflows.All, slowWorkflow, stumbling)
-	activities.All = append(activities.All, slowActivity)
+	holding := triage.New("wait_for_the_end", func(ctx workflow.Context, _ sentry.Envelope) (string, error) {
+		return triage.Do(ctx, heldActivity.WaitForTheEnd, "")
+	}, triage.On("sentry.installation.held"))
+	workflows.All = append(workflows.All, slowWorkflow, stumbling, holding)
+	activities.All = append(activities.All, slowActivity, heldActivity)
 	devservertest.Main(m, devserver.Options{Namespaces: []string{"mobile"}})
 }
 
@@ -293,11 +315,7 @@ func TestWhatIsKeptBecomesRunsOnceTemporalIsThere(t *testing.T) {
 	stop()
 	runIngressWith(t, address, dir)
 	runWorker(t, address)
-	late, err := devserver.Start(t.Context(), devserver.Options{Port: port, Namespaces: []string{"mobile"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(late.Kill)
+	devservertest.Start(t, devserver.Options{Port: port, Namespaces: []string{"mobile"}})
 	c, err := client.Dial(client.Options{HostPort: address})
 	if err != nil {
 		t.Fatal(err)
@@ -348,14 +366,77 @@ func TestAnIngressIsReadyWhereverTemporalIs(t *testing.T) {
 		t.Errorf("without Temporal a delivery was answered %+v", answer)
 	}
 
-	late, err := devserver.Start(t.Context(), devserver.Options{Port: port, Namespaces: []string{"mobile"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(late.Kill)
+	devservertest.Start(t, devserver.Options{Port: port, Namespaces: []string{"mobile"}})
 	awaitStatus(t, admin, "ok")
 	if r := ready(t, admin); r.code != http.StatusOK {
 		t.Errorf("with Temporal /readyz answered %+v", r)
+	}
+}
+
+// Temporal is away, and a person decides what becomes of what waits for it.
+func TestADeliveryInTheJournalIsListedParkedPutBackAndDiscarded(t *testing.T) {
+	l := listen(t)
+	away := l.Addr().String()
+	l.Close()
+	public, admin := runIngress(t, away)
+	answer := send(t, public, integrations[0], "issue.created")
+	send(t, public, integrations[2], "issue.created")
+
+	type kept struct {
+		ID          uint64
+		State       string
+		Integration string
+		Event       string
+		Title       string
+		IssueID     string   `json:"issue_id"`
+		RequestID   string   `json:"request_id"`
+		ReasonCode  string   `json:"reason_code"`
+		WorkflowIDs []string `json:"workflow_ids"`
+	}
+	list := func(query string) []kept {
+		t.Helper()
+		status, text := get(t, admin+"/journal"+query)
+		var list struct{ Deliveries []kept }
+		if err := json.Unmarshal([]byte(text), &list); err != nil || status != http.StatusOK {
+			t.Fatalf("%s answered %d %s: %v", query, status, text, err)
+		}
+		return list.Deliveries
+	}
+	change := func(request, want string) {
+		t.Helper()
+		response, err := http.Post(admin+"/journal/"+request, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if text, err := io.ReadAll(response.Body); err != nil || strings.TrimSpace(string(text)) != want {
+			t.Fatalf("%s answered %s, %v", request, text, err)
+		}
+	}
+
+	pending := list("?state=pending&integration=sentry")
+	if len(pending) != 1 || len(list("?state=pending")) != 2 || len(list("")) != 0 {
+		t.Fatalf("pending are %+v", list("?state=pending"))
+	}
+	d := pending[0]
+	if d.State != "pending" || d.Event != "sentry.issue.created" || d.Title == "" || d.IssueID == "" || d.RequestID == "" ||
+		len(d.WorkflowIDs) != 1 || d.WorkflowIDs[0] != answer.Runs[0].WorkflowID || !strings.HasSuffix(d.WorkflowIDs[0], d.RequestID) {
+		t.Errorf("pending is %+v", d)
+	}
+	change("park?integration=sentry", `{"parked":1}`)
+	if parked := list("?reason=by_hand"); len(parked) != 1 || parked[0].RequestID != d.RequestID || parked[0].ReasonCode != "by_hand" {
+		t.Fatalf("parked are %+v", list(""))
+	}
+	if status, text := get(t, fmt.Sprintf("%s/journal/%d", admin, list("")[0].ID)); status != http.StatusOK || !strings.Contains(text, d.RequestID) {
+		t.Errorf("the export answered %d %s", status, text)
+	}
+	if status, page := get(t, admin+"/"); status != http.StatusOK || !strings.Contains(page, d.RequestID) {
+		t.Errorf("the page answered %d, without the parked delivery", status)
+	}
+	change("retry?event=sentry.issue.created", `{"retried":1}`)
+	change("discard?all=true&state=pending", `{"discarded":2}`)
+	if left := append(list(""), list("?state=pending")...); len(left) != 0 {
+		t.Errorf("left are %+v", left)
 	}
 }
 
@@ -386,4 +467,110 @@ func TestAStoppingWorkerLetsActivitiesUnderWayFinish(t *testing.T) {
 	if err := c.GetWorkflow(t.Context(), answer.Runs[0].WorkflowID, "").Get(t.Context(), &result); err != nil || result != "finished" {
 		t.Errorf("the run ended with %q, %v", result, err)
 	}
+}
+
+// clientOf returns a client of a namespace of the dev server.
+func clientOf(t *testing.T, namespace string) client.Client {
+	t.Helper()
+	c, err := client.NewLazyClient(client.Options{
+		HostPort: devservertest.Server().Address, Namespace: namespace, Logger: temporallog.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// begin starts a run on a task queue, once its namespace takes one.
+func begin(t *testing.T, c client.Client, queue, workflow string) client.WorkflowRun {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{TaskQueue: queue}, workflow, sentry.Envelope{Body: sentry.Body(`{}`)})
+		if err == nil {
+			return run
+		}
+		if _, missing := errors.AsType[*serviceerror.NamespaceNotFound](err); !missing {
+			t.Fatal(err)
+		}
+	}
+}
+
+// runWorkerOf runs a worker of integrations at addresses of their own.
+func runWorkerOf(t *testing.T, of ...config.Integration) (admin string, stop func()) {
+	t.Helper()
+	cfg := common(devservertest.Server().Address)
+	cfg.Integrations = of
+	nobody := listen(t)
+	nobody.Close()
+	cfg.Temporal.Profiles = map[string]config.Temporal{"away": {Client: client.Options{HostPort: nobody.Addr().String()}}}
+	a := listen(t)
+	stop = inBackground(t, func(ctx context.Context) error {
+		return process.Worker(ctx, config.Worker{Common: cfg}, a, slog.New(slog.DiscardHandler))
+	})
+	return "http://" + a.Addr().String(), stop
+}
+
+func TestAWorkerRunsWhatItCanAndTheRestOnceItIsThere(t *testing.T) {
+	const queue = "what-it-can"
+	admin, _ := runWorkerOf(t,
+		config.Integration{Name: "away", Profile: "away", Namespace: "default", TaskQueue: queue},
+		config.Integration{Name: "late", Namespace: "late", TaskQueue: queue},
+		config.Integration{Name: "sentry", Namespace: "default", TaskQueue: queue},
+	)
+	if err := begin(t, clientOf(t, "default"), queue, "triage_sentry_issue").Get(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if status := ready(t, admin).code; status != http.StatusOK {
+		t.Errorf("with one that polls /readyz answered %d", status)
+	}
+	late := clientOf(t, "late")
+	_, err := late.WorkflowService().RegisterNamespace(t.Context(), &workflowservice.RegisterNamespaceRequest{
+		Namespace: "late", WorkflowExecutionRetentionPeriod: durationpb.New(24 * time.Hour),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := begin(t, late, queue, "triage_sentry_issue").Get(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAWorkerThatPollsNothingIsNotReady(t *testing.T) {
+	admin, _ := runWorkerOf(t, config.Integration{Name: "away", Profile: "away", Namespace: "default", TaskQueue: "q"})
+	if status := ready(t, admin).code; status != http.StatusServiceUnavailable {
+		t.Errorf("/readyz answered %d", status)
+	}
+}
+
+// Each activity learns that its worker stops while the other is still under way.
+func TestAllWorkersStopAtTheSameTime(t *testing.T) {
+	const queue = "same-time"
+	_, stop := runWorkerOf(t,
+		config.Integration{Name: "sentry", Namespace: "default", TaskQueue: queue},
+		config.Integration{Name: "mobile", Namespace: "mobile", TaskQueue: queue},
+	)
+	begin(t, clientOf(t, "default"), queue, "wait_for_the_end")
+	begin(t, clientOf(t, "mobile"), queue, "wait_for_the_end")
+	<-heldActivity.began
+	<-heldActivity.began
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		stop()
+	}()
+	for range 2 {
+		select {
+		case <-heldActivity.stopping:
+		case <-stopped:
+			t.Fatal("the worker stopped with activities under way")
+		case <-time.After(15 * time.Second):
+			close(heldActivity.finish)
+			t.Fatal("a worker waits for the other to stop")
+		}
+	}
+	close(heldActivity.finish)
+	<-stopped
 }

@@ -9,6 +9,7 @@ import (
 
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/forwarder"
 	"sentry-temporal/internal/starter"
 )
 
@@ -16,15 +17,16 @@ import (
 // integrations, in their order.
 func namespacesOf(integrations []config.Integration, connections *starter.Connections) []admin.Namespace {
 	var namespaces []admin.Namespace
-	seen := map[string]bool{}
+	seen := map[forwarder.Lane]bool{}
 	for _, integration := range integrations {
 		environment := connections.Environments()[integration.Name]
-		if seen[environment.Namespace] {
+		at := forwarder.Lane{Connection: environment.Connection, Namespace: environment.Namespace}
+		if seen[at] {
 			continue
 		}
-		seen[environment.Namespace] = true
+		seen[at] = true
 		namespaces = append(namespaces, admin.Namespace{
-			Name: environment.Namespace,
+			Connection: environment.Connection, Name: environment.Namespace,
 			Ask: func(ctx context.Context) error {
 				_, err := environment.Client.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: environment.Namespace})
 				return err

@@ -1,0 +1,409 @@
+// Package forwarder brings deliveries from the journal to Temporal, so that what
+// is wrong with one integration, namespace, project or delivery is not noticed by
+// the others.
+//
+// There is a lane for each connection and namespace, with slots, memory and a
+// back-off of its own. Within a lane the integrations take turns, and within an
+// integration its projects, the oldest delivery of a project first.
+package forwarder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/telemetry"
+)
+
+// Keys of log attributes that only the forwarder has.
+const (
+	keyDeliveryID = "delivery_id"
+	keyPending    = "pending"
+	keyConnection = "connection"
+)
+
+// Prepare makes ready to start what is planned for env, and returns what starts
+// it. That must be idempotent: it is repeated until the journal knows that it
+// succeeded, also by another process.
+type Prepare func(env sentry.Envelope, plan []routes.Operation) (start func(context.Context) ([]starter.Run, error), err error)
+
+// Lane names a lane.
+type Lane struct {
+	Connection string
+	Namespace  string
+}
+
+// Options are the options of [New]. The zero value is fine.
+type Options struct {
+	// Connection names the connection of an integration; false if there is
+	// none. Default: the integration's name.
+	Connection func(integration string) (name string, ok bool)
+	// MaxStartsPerSecond caps the starts of an integration. Default: none.
+	MaxStartsPerSecond map[string]float64
+	// Parallel is how many deliveries of a lane are started at once. Default 16.
+	Parallel int
+	// MaxBytes is about how many bytes of all lanes are on their way to Temporal,
+	// compressed. Each lane has an even share of it, and at least one delivery.
+	// Default 32 MiB.
+	MaxBytes int64
+	// AttemptTimeout bounds one start. Default 10 s.
+	AttemptTimeout time.Duration
+	// DrainTimeout is how long Run goes on with what is pending when it is to
+	// end. Default 5 s.
+	DrainTimeout time.Duration
+	// MinBackoff and MaxBackoff are the first and the longest time to wait
+	// after a start that failed. Default 100 ms and 10 s.
+	MinBackoff, MaxBackoff time.Duration
+	// GiveUpAfter and GiveUpAttempts are for how long and how often a delivery
+	// has to fail, while others of its lane do not, until it is parked. Default
+	// 15 min and 20.
+	GiveUpAfter    time.Duration
+	GiveUpAttempts int
+	// Extract gives the trace that a delivery was kept with to the context of
+	// its start. Default nil.
+	Extract func(ctx context.Context, trace string) context.Context
+	// Log is told of parked deliveries and of outages. Default slog.Default().
+	Log *slog.Logger
+}
+
+// Forwarder starts what is planned for the deliveries in a journal and drops each
+// when all of it is started. A journal has one.
+//
+// What becomes of a delivery whose start fails is in one table, see dispose.
+type Forwarder struct {
+	journal *journal.Journal
+	prepare Prepare
+	o       Options
+	large   *semaphore.Weighted // bytes of deliveries that are being read and encoded
+	turned  atomic.Int64        // when the loop turned last, in unix nanoseconds; 0 while there is none
+
+	mu      sync.Mutex
+	watches map[uint64][]chan outcome // by delivery; each of capacity 1
+	lanes   map[Lane]LaneStats
+}
+
+type outcome struct {
+	runs []starter.Run
+	err  error
+}
+
+// maxLarge bounds what is read and encoded at once, in bytes of the journal's
+// records. Encoding takes several times that in memory, but waits for nobody.
+const maxLarge = 8 << 20
+
+// New returns a Forwarder that waits for [Forwarder.Run].
+func New(j *journal.Journal, prepare Prepare, o Options) *Forwarder {
+	set := func(d *time.Duration, value time.Duration) {
+		if *d <= 0 {
+			*d = value
+		}
+	}
+	set(&o.AttemptTimeout, 10*time.Second)
+	set(&o.DrainTimeout, 5*time.Second)
+	set(&o.MinBackoff, 100*time.Millisecond)
+	set(&o.MaxBackoff, 10*time.Second)
+	set(&o.GiveUpAfter, 15*time.Minute)
+	if o.GiveUpAttempts <= 0 {
+		o.GiveUpAttempts = 20
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = 16
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = 32 << 20
+	}
+	if o.Connection == nil {
+		o.Connection = func(integration string) (string, bool) { return integration, true }
+	}
+	if o.Extract == nil {
+		o.Extract = func(ctx context.Context, _ string) context.Context { return ctx }
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return &Forwarder{
+		journal: j, prepare: prepare, o: o, large: semaphore.NewWeighted(maxLarge),
+		watches: make(map[uint64][]chan outcome), lanes: make(map[Lane]LaneStats),
+	}
+}
+
+// watch returns where the outcome of the pending delivery id will be.
+func (f *Forwarder) watch(id uint64) chan outcome {
+	ch := make(chan outcome, 1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.watches[id] = append(f.watches[id], ch)
+	return ch
+}
+
+func (f *Forwarder) unwatch(id uint64, ch chan outcome) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	left := slices.DeleteFunc(f.watches[id], func(c chan outcome) bool { return c == ch })
+	if len(left) == 0 {
+		delete(f.watches, id)
+		return
+	}
+	f.watches[id] = left
+}
+
+// announce tells the outcome to those who wait for it.
+func (f *Forwarder) announce(id uint64, o outcome) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, ch := range f.watches[id] {
+		ch <- o
+	}
+	delete(f.watches, id)
+}
+
+// LaneStats is how a lane is.
+type LaneStats struct {
+	Lane
+	Waiting int       // deliveries that are not started
+	Running int       // of them: being started
+	Failing string    // the error for which the lane waits; empty if it does not
+	Since   time.Time // when that began
+}
+
+// Lanes returns how the lanes are that have, or had, deliveries.
+func (f *Forwarder) Lanes() []LaneStats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	stats := make([]LaneStats, 0, len(f.lanes))
+	for _, s := range f.lanes {
+		stats = append(stats, s)
+	}
+	slices.SortFunc(stats, func(a, b LaneStats) int { return compareLanes(a.Lane, b.Lane) })
+	return stats
+}
+
+const (
+	// turnEvery is how often the loop turns even when there is nothing to do,
+	// and deadAfter how long it may not.
+	turnEvery = 5 * time.Second
+	deadAfter = 30 * time.Second
+)
+
+// Alive returns an error if the loop of Run does not turn any more.
+func (f *Forwarder) Alive() error {
+	turned := f.turned.Load()
+	if since := time.Since(time.Unix(0, turned)); turned != 0 && since > deadAfter {
+		return fmt.Errorf("the forwarder has not turned for %s", since.Round(time.Second))
+	}
+	return nil
+}
+
+// Run forwards until ctx ends. Then it goes on for up to DrainTimeout with what
+// is pending in lanes that do not fail just now, and makes sure of the deletions.
+// What is left is for the next Run, in this process or another.
+func (f *Forwarder) Run(ctx context.Context) {
+	starts, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	results := make(chan result)
+	gone := make(chan struct{})
+	defer close(gone)
+	q := newQueue(f.o)
+	turn := time.NewTicker(turnEvery)
+	defer turn.Stop()
+	defer f.turned.Store(0)
+
+	var read uint64 // the last entry
+	arrived := func() (any bool) {
+		for {
+			entries := f.journal.Entries(read, 1024)
+			if len(entries) == 0 {
+				return any
+			}
+			any = true
+			for _, e := range entries {
+				read = e.ID
+				q.add(e)
+			}
+		}
+	}
+	arrived()
+	stopping := ctx.Done()
+	var enough <-chan time.Time // set while draining
+	draining := false
+drain:
+	for {
+		f.turned.Store(time.Now().UnixNano())
+		item, wait := q.next(time.Now())
+		if item != nil {
+			go func() {
+				r := f.attempt(starts, item)
+				select {
+				case results <- r:
+				case <-gone:
+				}
+			}()
+			continue
+		}
+		f.report(q)
+		if draining && q.running == 0 {
+			if arrived() {
+				continue
+			}
+			break drain
+		}
+		var again <-chan time.Time
+		if wait > 0 {
+			again = time.After(wait)
+		}
+		select {
+		case r := <-results:
+			f.settle(q, r)
+		case <-f.journal.Arrived():
+			arrived()
+		case <-again:
+		case <-turn.C:
+		case <-stopping:
+			draining, stopping = true, nil
+			enough = time.After(f.o.DrainTimeout)
+		case <-enough:
+			break drain
+		}
+	}
+	if err := f.journal.Sync(); err != nil {
+		f.o.Log.WarnContext(ctx, "some deliveries will be forwarded again", telemetry.KeyError, err.Error())
+	}
+}
+
+// report publishes how the lanes are.
+func (f *Forwarder) report(q *queue) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.lanes)
+	for _, l := range q.lanes {
+		f.lanes[l.name] = l.stats()
+	}
+}
+
+// result is what became of an attempt: it is over, or err says why not.
+type result struct {
+	item    *item
+	started bool
+	err     error
+}
+
+// attempt forwards a delivery, or else parks it. An error is temporary.
+func (f *Forwarder) attempt(ctx context.Context, i *item) result {
+	if i.cause != nil {
+		return f.park(ctx, i, journal.GaveUp, i.cause)
+	}
+	runs, err := f.forward(ctx, i)
+	if err == nil {
+		f.journal.Done(i.ID, ranOf(runs))
+		f.announce(i.ID, outcome{runs: runs})
+		return result{item: i, started: true}
+	}
+	if errors.Is(err, journal.ErrNotFound) { // somebody has parked or discarded it
+		f.announce(i.ID, outcome{err: err})
+		return result{item: i}
+	}
+	d, code := dispose(err)
+	if d != parked {
+		return result{item: i, err: err}
+	}
+	return f.park(ctx, i, code, err)
+}
+
+// park parks a delivery for cause. While there is no room it stays.
+func (f *Forwarder) park(ctx context.Context, i *item, code journal.Code, cause error) result {
+	switch err := f.journal.ParkFor(ctx, i.ID, code, cause.Error()); {
+	case err == nil:
+		f.o.Log.ErrorContext(ctx, "delivery parked", keyDeliveryID, i.ID, telemetry.KeyIntegration, i.Group.Integration,
+			telemetry.KeyNamespace, i.Group.Namespace, telemetry.KeyReason, string(code), telemetry.KeyError, cause.Error())
+	case !errors.Is(err, journal.ErrNotFound):
+		return result{item: i, err: fmt.Errorf("%w (%v)", err, cause)} // err alone says what happens
+	}
+	f.announce(i.ID, outcome{err: cause})
+	return result{item: i}
+}
+
+// forward starts what is planned for a delivery. While it waits for Temporal it
+// holds what is sent and no more.
+func (f *Forwarder) forward(ctx context.Context, i *item) ([]starter.Run, error) {
+	if _, ok := f.o.Connection(i.Group.Integration); !ok && i.Group.Integration != "" {
+		return nil, fmt.Errorf("integration %s: %w", i.Group.Integration, starter.ErrNotConfigured)
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.o.AttemptTimeout)
+	defer cancel()
+	trace, start, err := f.ready(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	if trace != "" {
+		ctx = f.o.Extract(ctx, trace)
+	}
+	return recovered(ctx, f.o.Log, func() ([]starter.Run, error) { return start(ctx) })
+}
+
+// ready reads a delivery and prepares its start.
+func (f *Forwarder) ready(ctx context.Context, i *item) (trace string, start func(context.Context) ([]starter.Run, error), err error) {
+	weight := min(max(i.Size, 1), maxLarge)
+	if err := f.large.Acquire(ctx, weight); err != nil {
+		return "", nil, err
+	}
+	defer f.large.Release(weight)
+	d, err := f.journal.Read(i.ID)
+	if err != nil {
+		return "", nil, err
+	}
+	start, err = recovered(ctx, f.o.Log, func() (func(context.Context) ([]starter.Run, error), error) {
+		return f.prepare(d.Envelope, d.Operations)
+	})
+	return d.Trace, start, err
+}
+
+// panicError is a panic in a [Prepare] or a start: a bug, which repeating does
+// not mend.
+type panicError struct{ value any }
+
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+func recovered[T any](ctx context.Context, log *slog.Logger, do func() (T, error)) (result T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicError{p}
+			log.ErrorContext(ctx, "panic while starting runs", telemetry.KeyError, err.Error(), telemetry.KeyStack, string(debug.Stack()))
+		}
+	}()
+	return do()
+}
+
+func ranOf(runs []starter.Run) []journal.Ran {
+	ran := make([]journal.Ran, len(runs))
+	for i, run := range runs {
+		ran[i] = journal.Ran{Namespace: run.Namespace, WorkflowID: run.WorkflowID, RunID: run.RunID}
+	}
+	return ran
+}
+
+// settle takes note of a result.
+func (f *Forwarder) settle(q *queue, r result) {
+	switch {
+	case r.err != nil:
+		f.journal.Retrying()
+		if q.failed(r.item, r.err, time.Now()) {
+			q.giveUp(r.item, r.err)
+		}
+	case r.started:
+		q.succeeded(r.item)
+	default: // that one was parked says nothing about the rest
+		q.ended(r.item)
+	}
+}

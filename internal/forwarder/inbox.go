@@ -1,0 +1,133 @@
+package forwarder
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/starter"
+)
+
+const (
+	// diskPatience is how long the disk has to keep a delivery. What is left of
+	// Sentry's second then is for a start without the journal.
+	diskPatience = 350 * time.Millisecond
+	// maxDirect is how many deliveries at once are started without the journal.
+	maxDirect = 16
+)
+
+// Inbox takes deliveries into a journal that is being forwarded.
+type Inbox struct {
+	journal   *journal.Journal
+	forwarder *Forwarder
+	starter   Starter
+	plan      func(sentry.Envelope, sentry.Subject) []routes.Operation
+	direct    *semaphore.Weighted
+}
+
+// Starter is what an [Inbox] needs of a [starter.Starter].
+type Starter interface {
+	Prepare(env sentry.Envelope, plan []routes.Operation) (start func(context.Context) ([]starter.Run, error), err error)
+	Planned(plan []routes.Operation) []starter.Run
+	URL(integration, namespace, workflowID, runID string) string
+}
+
+// NewInbox returns an Inbox. plan tells what is to be done for a delivery; one
+// for which that is nothing is not kept.
+func NewInbox(f *Forwarder, s Starter, plan func(sentry.Envelope, sentry.Subject) []routes.Operation) *Inbox {
+	return &Inbox{journal: f.journal, forwarder: f, starter: s, plan: plan, direct: semaphore.NewWeighted(maxDirect)}
+}
+
+// Deliver keeps env, which is about subject, and returns the key that it has and
+// its runs: with wait as they were started, if that came soon enough, and else as
+// they are to be. What cannot be kept is started at once, as far as ctx lasts. Of
+// several deliveries that wait for the same start, one has started the runs; to
+// the others they are existing.
+func (b *Inbox) Deliver(ctx context.Context, env sentry.Envelope, subject sentry.Subject, wait time.Duration) (key string, runs []starter.Run, err error) {
+	if len(b.plan(env, subject)) == 0 {
+		return env.IdempotencyKey, nil, nil
+	}
+	var entered chan outcome
+	var direct []starter.Run
+	a := journal.Arrival{
+		Envelope: env,
+		Subject:  subject,
+		Plan:     func(env sentry.Envelope) []routes.Operation { return b.plan(env, subject) },
+		Patience: diskPatience,
+		Instead: func(ctx context.Context, env sentry.Envelope, plan []routes.Operation) (_ []journal.Ran, err error) {
+			direct, err = b.startNow(ctx, env, plan)
+			return ranOf(direct), err
+		},
+	}
+	if wait > 0 {
+		a.Entered = func(id uint64) { entered = b.forwarder.watch(id) }
+	}
+	receipt, err := b.journal.Append(ctx, a)
+	switch {
+	case err != nil:
+		return "", nil, err
+	case direct != nil:
+		return receipt.Key, direct, nil
+	case receipt.Runs != nil:
+		return receipt.Key, b.existing(env.IntegrationID, receipt.Runs), nil
+	}
+	planned := b.starter.Planned(receipt.Operations)
+	if wait <= 0 || receipt.ID == 0 {
+		return receipt.Key, planned, nil
+	}
+	if !receipt.Entered {
+		entered = b.forwarder.watch(receipt.ID)
+		if runs, done := b.journal.Outcome(env.IntegrationID, receipt.Key); done {
+			b.forwarder.unwatch(receipt.ID, entered)
+			return receipt.Key, b.existing(env.IntegrationID, runs), nil
+		}
+	}
+	defer b.forwarder.unwatch(receipt.ID, entered)
+	waiting := time.NewTimer(wait)
+	defer waiting.Stop()
+	select {
+	case o := <-entered:
+		switch {
+		case o.err != nil:
+			return receipt.Key, planned, nil // it is kept all the same
+		case !receipt.Entered:
+			return receipt.Key, b.existing(env.IntegrationID, ranOf(o.runs)), nil
+		}
+		return receipt.Key, o.runs, nil
+	case <-waiting.C:
+	case <-ctx.Done():
+	}
+	return receipt.Key, planned, nil
+}
+
+// startNow starts a delivery that could not be kept.
+func (b *Inbox) startNow(ctx context.Context, env sentry.Envelope, plan []routes.Operation) ([]starter.Run, error) {
+	if err := b.direct.Acquire(ctx, 1); err != nil {
+		return nil, errors.Join(errors.New("start without the journal: too many of them"), err)
+	}
+	defer b.direct.Release(1)
+	return recovered(ctx, b.forwarder.o.Log, func() ([]starter.Run, error) {
+		start, err := b.starter.Prepare(env, plan)
+		if err != nil {
+			return nil, err
+		}
+		return start(ctx)
+	})
+}
+
+// existing returns runs that others have started.
+func (b *Inbox) existing(integration string, ran []journal.Ran) []starter.Run {
+	runs := make([]starter.Run, len(ran))
+	for i, r := range ran {
+		runs[i] = starter.Run{
+			Workflow: routes.WorkflowOf(r.WorkflowID), WorkflowID: r.WorkflowID, RunID: r.RunID, Status: starter.Existing,
+			URL: b.starter.URL(integration, r.Namespace, r.WorkflowID, r.RunID),
+		}
+	}
+	return runs
+}

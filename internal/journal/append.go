@@ -1,0 +1,290 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/sentry"
+)
+
+// Arrival is a delivery to be kept.
+type Arrival struct {
+	Envelope sentry.Envelope
+	Subject  sentry.Subject // of its body
+	// Plan returns what is to be done for the delivery under the key that it
+	// is kept with, at least one operation.
+	Plan func(sentry.Envelope) []routes.Operation
+	// Entered is called with the ID of a delivery that has entered, before
+	// anybody else knows of it. It must be quick. Default nil.
+	Entered func(id uint64)
+	// Instead is called when the delivery cannot be kept, with Append's context,
+	// and may do at once what was planned: with its runs the delivery counts as
+	// done. Default nil.
+	Instead func(context.Context, sentry.Envelope, []routes.Operation) ([]Ran, error)
+	// Patience bounds the wait for the disk, so that there is time left for
+	// Instead. Default 0: that of Append's context.
+	Patience time.Duration
+}
+
+// Receipt says what became of a delivery.
+type Receipt struct {
+	Key        string             // the idempotency key that it has
+	Operations []routes.Operation // as they were planned; none with Runs of a repetition
+	Entered    bool               // else it repeats one that was there
+	ID         uint64             // while it is pending
+	Runs       []Ran              // if it is done
+}
+
+// claim is a delivery on its way in. It ends when the delivery is durable or
+// done, or once it is certain that it is neither.
+type claim struct {
+	identity identity
+	settled  bool // the writer has nothing to do with it any more
+	left     bool // nor has the caller of Append
+	over     bool
+
+	ended   chan struct{}
+	receipt Receipt // valid once ended is closed, as is err
+	err     error
+}
+
+// Append makes a delivery durable: without an error it is on disk, or was done
+// instead. One that repeats a delivery which is kept, or is among the last that
+// were done, does not enter again; Append then returns when that one is durable.
+//
+// When ctx ends, Append returns its error, and the delivery may be kept or not.
+func (j *Journal) Append(ctx context.Context, a Arrival) (Receipt, error) {
+	receipt, err := j.append(ctx, a)
+	if err != nil {
+		return receipt, fmt.Errorf("append to journal: %w", err)
+	}
+	return receipt, nil
+}
+
+func (j *Journal) append(ctx context.Context, a Arrival) (Receipt, error) {
+	id := identityOf(a.Envelope)
+	for {
+		j.mu.Lock()
+		if j.closed {
+			j.mu.Unlock()
+			return Receipt{}, ErrClosed
+		}
+		at, key, known := j.find(id, a.Envelope)
+		switch {
+		case !known || j.arriving[at] == nil && j.unsure(at):
+			c := &claim{identity: id, ended: make(chan struct{})}
+			j.arriving[at] = c
+			j.mu.Unlock()
+			a.Envelope.IdempotencyKey = key
+			return j.enter(ctx, a, at, c)
+		case j.arriving[at] != nil:
+			c := j.arriving[at]
+			j.mu.Unlock()
+			select {
+			case <-c.ended:
+				repeated := c.receipt
+				repeated.Entered = false
+				return repeated, c.err
+			case <-ctx.Done():
+				return Receipt{}, ctx.Err()
+			}
+		}
+		if done, ok := j.memory.ran[at]; ok {
+			j.mu.Unlock()
+			return Receipt{Key: key, Runs: done.unpack()}, nil
+		}
+		pending, isPending := j.index.sequences[at]
+		parked := j.index.parkedIDs[at]
+		j.mu.Unlock()
+		if !isPending {
+			a, err := j.readParked(parked)
+			if errors.Is(err, ErrNotFound) {
+				continue // it was put back or discarded meanwhile
+			}
+			return Receipt{Key: key, Operations: a.Operations}, err
+		}
+		d, err := j.Read(pending)
+		if errors.Is(err, ErrNotFound) {
+			continue // it is done or parked by now
+		}
+		return Receipt{Key: key, Operations: d.Operations, ID: pending}, err
+	}
+}
+
+// find returns under which key env is known or, if it is not, is to be. The
+// caller holds j.mu.
+func (j *Journal) find(id identity, env sentry.Envelope) (at digest, key string, known bool) {
+	keys := id.keys(env.IdempotencyKey)
+	free := -1
+	for i, key := range keys {
+		at := digestOf(env.IntegrationID, key)
+		other, taken := j.identityAt(at)
+		if taken && other == id {
+			return at, key, true
+		}
+		if !taken && free < 0 {
+			free = i
+		}
+	}
+	// The last key belongs to this identity alone.
+	return digestOf(env.IntegrationID, keys[max(free, 0)]), keys[max(free, 0)], false
+}
+
+func (j *Journal) identityAt(at digest) (identity, bool) {
+	if c := j.arriving[at]; c != nil {
+		return c.identity, true
+	}
+	if seq, ok := j.index.sequences[at]; ok {
+		return j.index.pending[seq].identity, true
+	}
+	if seq, ok := j.index.parkedIDs[at]; ok {
+		return j.index.parked[seq].identity, true
+	}
+	done, ok := j.memory.ran[at]
+	return done.identity, ok
+}
+
+// unsure reports whether the delivery is in the file, but perhaps not on disk.
+func (j *Journal) unsure(at digest) bool {
+	return j.index.pending[j.index.sequences[at]].unsure
+}
+
+// enter makes the delivery of c durable, or has it done instead.
+func (j *Journal) enter(ctx context.Context, a Arrival, at digest, c *claim) (Receipt, error) {
+	operations := a.Plan(a.Envelope)
+	c.receipt = Receipt{Key: a.Envelope.IdempotencyKey, Operations: operations, Entered: true}
+	waiting := ctx
+	if a.Patience > 0 {
+		limited, cancel := context.WithTimeout(ctx, a.Patience)
+		defer cancel()
+		waiting = limited
+	}
+	err := j.keep(waiting, a, at, c)
+	var runs []Ran
+	instead := false
+	if err != nil && a.Instead != nil {
+		var failed error
+		if runs, failed = a.Instead(ctx, a.Envelope, operations); failed == nil {
+			instead, err = true, nil
+		} else {
+			err = errors.Join(err, failed)
+		}
+	}
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c.left = true
+	switch {
+	case instead:
+		j.memory.add(at, ran{c.identity, pack(runs)})
+		if !c.over {
+			c.receipt.Runs = runs
+		}
+		j.end(at, c, nil)
+		return Receipt{Key: c.receipt.Key, Operations: operations, Entered: true, Runs: runs}, nil
+	case err != nil:
+		if c.settled {
+			j.end(at, c, err)
+		}
+		return Receipt{Key: c.receipt.Key, Operations: operations}, err
+	}
+	return c.receipt, nil
+}
+
+// keep has the delivery written and waits for that.
+func (j *Journal) keep(ctx context.Context, a Arrival, at digest, c *claim) error {
+	received := time.Now()
+	header := arrival{
+		Received: received.UTC(), Envelope: a.Envelope, Identity: c.identity, About: aboutOf(a.Subject),
+		Operations: c.receipt.Operations, Trace: j.inject(ctx),
+	}
+	record, err := header.seal()
+	if err != nil {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		c.settled = true
+		return err
+	}
+	integration := a.Envelope.IntegrationID
+	e := entry{
+		delivery: at, identity: c.identity, received: received, size: int64(len(record)), starts: len(header.Operations),
+		of: Group{Integration: integration, Namespace: header.Operations[0].Namespace, Project: header.About.Project},
+	}
+	var seq uint64
+	ch := &change{size: e.size}
+	ch.do = func(b buckets) (err error) {
+		if seq, err = b.pending.NextSequence(); err != nil {
+			return err
+		}
+		return b.put(b.pending, seq, record)
+	}
+	ch.done = func(kept bool) {
+		c.settled = true
+		if kept {
+			e.unsure = ch.err != nil
+			if a.Entered != nil {
+				a.Entered(seq)
+			}
+			j.index.add(seq, e)
+			j.signal()
+		} else {
+			j.held[integration] -= e.size
+		}
+		switch {
+		case ch.err == nil:
+			c.receipt.ID = seq
+			j.end(at, c, nil)
+		case c.left:
+			j.end(at, c, ch.err)
+		}
+	}
+
+	j.mu.Lock()
+	err = ErrFull
+	if j.room(integration, e.size) {
+		err = j.enqueue(ch)
+	}
+	if err != nil {
+		c.settled = true
+		j.mu.Unlock()
+		return err
+	}
+	j.held[integration] += e.size
+	j.mu.Unlock()
+	return ch.wait(ctx)
+}
+
+// end ends c. The caller holds j.mu.
+func (j *Journal) end(at digest, c *claim, err error) {
+	if c.over {
+		return
+	}
+	c.over, c.err = true, err
+	delete(j.arriving, at)
+	close(c.ended)
+}
+
+// A quarter of the space is for parked deliveries, and a quarter of the rest is
+// divided among the integrations.
+func (j *Journal) maxParked() int64  { return j.maxBytes / 4 }
+func (j *Journal) maxPending() int64 { return j.maxBytes - j.maxParked() }
+
+// room reports whether there is room for size more bytes of an integration: what
+// belongs to others is not for it. The caller holds j.mu.
+func (j *Journal) room(integration string, size int64) bool {
+	total := j.held[integration] + size
+	for other, held := range j.held {
+		if other != integration {
+			total += held
+		}
+	}
+	for other := range j.own {
+		if other != integration {
+			total += max(0, j.maxPending()/4/int64(len(j.own))-j.held[other])
+		}
+	}
+	return total <= j.maxPending()
+}

@@ -1,0 +1,189 @@
+package journal
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/sentry"
+)
+
+// keep appends a delivery of an integration that is about a project.
+func keep(t testing.TB, j *Journal, key, integration, project, event string) {
+	t.Helper()
+	env := deliveryOf(key)
+	env.IntegrationID, env.EventType = integration, event
+	_, err := j.Append(t.Context(), Arrival{
+		Envelope: env, Plan: planOf,
+		Subject: sentry.Subject{Project: project, IssueID: "42", ShortID: "BACKEND-1A", Title: "TypeError: x"},
+	})
+	must(t, err)
+}
+
+func idsOf(items []Item) []uint64 {
+	var ids []uint64
+	for _, item := range items {
+		ids = append(ids, item.ID)
+	}
+	return ids
+}
+
+func TestListFiltersByAllThatADeliveryIsKnownBy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), Options{})
+		keep(t, j, "a", "backend", "shop", "sentry.issue.created")
+		keep(t, j, "b", "backend", "pay", "sentry.issue.resolved")
+		pass(time.Hour)
+		keep(t, j, "c", "mobile", "shop", "sentry.issue.created")
+		for id := range uint64(2) {
+			keep(t, j, "p"+string(rune('0'+id)), "mobile", "app", "sentry.comment.created")
+		}
+		must(t, j.ParkFor(t.Context(), 4, TooLarge, "3 MB of at most 2 MB"))
+		must(t, j.ParkFor(t.Context(), 5, NotConfigured, "integration mobile: not configured"))
+
+		for name, c := range map[string]struct {
+			filter Filter
+			want   []uint64
+		}{
+			"all pending":       {Filter{State: Pending}, []uint64{1, 2, 3}},
+			"all parked":        {Filter{State: Parked}, []uint64{4, 5}},
+			"integration":       {Filter{State: Pending, Integration: "backend"}, []uint64{1, 2}},
+			"project":           {Filter{State: Pending, Project: "shop"}, []uint64{1, 3}},
+			"event":             {Filter{State: Pending, Event: "sentry.issue.created"}, []uint64{1, 3}},
+			"age":               {Filter{State: Pending, OlderThan: 30 * time.Minute}, []uint64{1, 2}},
+			"ids":               {Filter{State: Pending, IDs: []uint64{2, 4, 9}}, []uint64{2}},
+			"several":           {Filter{State: Pending, Project: "shop", Integration: "mobile"}, []uint64{3}},
+			"code":              {Filter{State: Parked, Reason: "too_large"}, []uint64{4}},
+			"part of a reason":  {Filter{State: Parked, Reason: "mobile"}, []uint64{5}},
+			"parked by project": {Filter{State: Parked, Project: "app"}, []uint64{4, 5}},
+			"nothing":           {Filter{State: Parked, Project: "shop"}, nil},
+		} {
+			items, err := j.List(c.filter, 0, 100)
+			must(t, err)
+			if got := idsOf(items); len(got) != len(c.want) {
+				t.Errorf("%s: %v", name, got)
+			} else if len(got) > 0 {
+				equal(t, got, c.want)
+			}
+		}
+		page, err := j.List(Filter{State: Pending}, 1, 1)
+		must(t, err)
+		equal(t, idsOf(page), []uint64{2})
+	})
+}
+
+func TestAnItemSaysWhatADeliveryIsAbout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		j := openJournal(t, dir, Options{})
+		began := time.Now().UTC()
+		keep(t, j, "key", "backend", "shop", "sentry.issue.created")
+		want := Item{
+			ID: 1, State: Pending, Received: began, Integration: "backend", Event: "sentry.issue.created", RequestID: "key", Key: "key",
+			Project: "shop", IssueID: "42", ShortID: "BACKEND-1A", Title: "TypeError: x", Namespace: "default",
+			WorkflowIDs: []string{"triage:backend:key"}, Size: len(deliveryOf("key").Body),
+		}
+		items, err := j.List(Filter{State: Pending}, 0, 10)
+		must(t, err)
+		equal(t, items, []Item{want})
+		env, err := j.Export(1)
+		must(t, err)
+		equal(t, env.Body, deliveryOf("key").Body)
+
+		pass(time.Hour)
+		park(t, j, 1, "invalid")
+		must(t, j.Close())
+		j = openJournal(t, dir, Options{})
+		want.State, want.ParkedAt, want.ReasonCode, want.Reason = Parked, began.Add(time.Hour), Refused, "invalid"
+		equal(t, parkedItems(t, j), []Item{want})
+		again, err := j.Export(1)
+		must(t, err)
+		equal(t, again, env)
+		_, err = j.Export(2)
+		fails(t, err, ErrNotFound)
+	})
+}
+
+func TestDeliveriesAreParkedPutBackAndDiscardedInBulk(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir, Options{})
+	const each = maxBatch + 10 // more than a page
+	for i := range each {
+		key := keys(each)[i]
+		keep(t, j, "bad-"+key, "backend", "shop", "sentry.issue.created")
+		if i < 5 {
+			keep(t, j, "good-"+key, "mobile", "app", "sentry.issue.created")
+		}
+	}
+	n, err := j.Park(t.Context(), Filter{Integration: "backend"})
+	must(t, err)
+	equal(t, n, each)
+	equal(t, []int{j.Stats().Pending, j.Stats().Parked}, []int{5, each})
+	equal(t, parkedItems(t, j)[0].ReasonCode, ByHand)
+
+	n, err = j.PutBack(t.Context(), Filter{IDs: idsOf(parkedItems(t, j))[:100]})
+	must(t, err)
+	equal(t, n, 100)
+	n, err = j.Discard(t.Context(), Filter{State: Parked, Project: "shop"})
+	must(t, err)
+	equal(t, n, each-100)
+	n, err = j.Discard(t.Context(), Filter{State: Pending, Integration: "mobile"})
+	must(t, err)
+	equal(t, n, 5)
+	must(t, j.Close())
+
+	j = openJournal(t, dir, Options{})
+	equal(t, []int{j.Stats().Pending, j.Stats().Parked}, []int{100, 0})
+	// What is discarded is forgotten: sent again it is a new delivery.
+	env := deliveryOf("good-key-000000")
+	env.IntegrationID = "mobile"
+	equal(t, received(t, j, env).Entered, true)
+}
+
+func TestWhatIsConfiguredAgainGoesBackByItself(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir, Options{})
+	for i, integration := range []string{"gone", "back", "back", "back"} {
+		keep(t, j, keys(4)[i], integration, "shop", "sentry.issue.created")
+	}
+	for id := range uint64(3) {
+		must(t, j.ParkFor(t.Context(), id+1, NotConfigured, "not configured"))
+	}
+	must(t, j.ParkFor(t.Context(), 4, Refused, "not configured, as somebody says"))
+	must(t, j.Close())
+	j = openJournal(t, dir, Options{})
+	n, err := j.PutBackConfigured(t.Context(), func(integration, namespace string) bool {
+		return integration == "back" && namespace == "default"
+	})
+	must(t, err)
+	equal(t, n, 2)
+	equal(t, idsOf(parkedItems(t, j)), []uint64{1, 4})
+	equal(t, j.Entries(0, 10)[0].Group, Group{Integration: "back", Namespace: "default", Project: "shop"})
+}
+
+func TestADeliveryThatIsDoneIsNotParked(t *testing.T) {
+	j := openJournal(t, t.TempDir(), Options{})
+	appendAll(t, j, "a", "b")
+	j.Done(1, nil)
+	fails(t, j.ParkFor(t.Context(), 1, Refused, "too late"), ErrNotFound)
+	_, err := j.Read(1)
+	fails(t, err, ErrNotFound)
+	equal(t, j.Stats().Parked, 0)
+}
+
+func TestAPlanOfALaterBuildIsKept(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir, Options{})
+	_, err := j.Append(t.Context(), Arrival{Envelope: deliveryOf("a"), Plan: func(env sentry.Envelope) []routes.Operation {
+		plan := planOf(env)
+		plan[0].Kind = "signal_with_start" // of a later build
+		return plan
+	}})
+	must(t, err)
+	must(t, j.Close())
+	j = openJournal(t, dir, Options{})
+	d, err := j.Read(1)
+	must(t, err)
+	equal(t, d.Operations[0].Kind, "signal_with_start")
+}
