@@ -31,10 +31,6 @@ import (
 // ingress stops. What is left is for the next start.
 const drainTimeout = 5 * time.Second
 
-// roomForOne is what the journal must have left for the ingress to be ready:
-// more than most deliveries take.
-const roomForOne = 64 << 10
-
 // Ingress serves webhooks on public and the admin address on private until ctx is
 // done, then lets the deliveries under way finish. It closes the listeners.
 func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listener, log *slog.Logger) error {
@@ -121,6 +117,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		Temporal: watch.States,
 		Journal:  kept,
 		Metrics:  told.Metrics(),
+		Journal:  kept,
 		Codec:    starter.Codec(),
 		UIURL:    cfg.Temporal.UIURL,
 		Log:      log,

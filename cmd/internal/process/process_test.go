@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -368,6 +370,73 @@ func TestAnIngressIsReadyWhereverTemporalIs(t *testing.T) {
 	awaitStatus(t, admin, "ok")
 	if r := ready(t, admin); r.code != http.StatusOK {
 		t.Errorf("with Temporal /readyz answered %+v", r)
+	}
+}
+
+// Temporal is away, and a person decides what becomes of what waits for it.
+func TestADeliveryInTheJournalIsListedParkedPutBackAndDiscarded(t *testing.T) {
+	l := listen(t)
+	away := l.Addr().String()
+	l.Close()
+	public, admin := runIngress(t, away)
+	answer := send(t, public, integrations[0], "issue.created")
+	send(t, public, integrations[2], "issue.created")
+
+	type kept struct {
+		ID          uint64
+		State       string
+		Integration string
+		Event       string
+		Title       string
+		IssueID     string   `json:"issue_id"`
+		RequestID   string   `json:"request_id"`
+		ReasonCode  string   `json:"reason_code"`
+		WorkflowIDs []string `json:"workflow_ids"`
+	}
+	list := func(query string) []kept {
+		t.Helper()
+		status, text := get(t, admin+"/journal"+query)
+		var list struct{ Deliveries []kept }
+		if err := json.Unmarshal([]byte(text), &list); err != nil || status != http.StatusOK {
+			t.Fatalf("%s answered %d %s: %v", query, status, text, err)
+		}
+		return list.Deliveries
+	}
+	change := func(request, want string) {
+		t.Helper()
+		response, err := http.Post(admin+"/journal/"+request, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if text, err := io.ReadAll(response.Body); err != nil || strings.TrimSpace(string(text)) != want {
+			t.Fatalf("%s answered %s, %v", request, text, err)
+		}
+	}
+
+	pending := list("?state=pending&integration=sentry")
+	if len(pending) != 1 || len(list("?state=pending")) != 2 || len(list("")) != 0 {
+		t.Fatalf("pending are %+v", list("?state=pending"))
+	}
+	d := pending[0]
+	if d.State != "pending" || d.Event != "sentry.issue.created" || d.Title == "" || d.IssueID == "" || d.RequestID == "" ||
+		len(d.WorkflowIDs) != 1 || d.WorkflowIDs[0] != answer.Runs[0].WorkflowID || !strings.HasSuffix(d.WorkflowIDs[0], d.RequestID) {
+		t.Errorf("pending is %+v", d)
+	}
+	change("park?integration=sentry", `{"parked":1}`)
+	if parked := list("?reason=by_hand"); len(parked) != 1 || parked[0].RequestID != d.RequestID || parked[0].ReasonCode != "by_hand" {
+		t.Fatalf("parked are %+v", list(""))
+	}
+	if status, text := get(t, fmt.Sprintf("%s/journal/%d", admin, list("")[0].ID)); status != http.StatusOK || !strings.Contains(text, d.RequestID) {
+		t.Errorf("the export answered %d %s", status, text)
+	}
+	if status, page := get(t, admin+"/"); status != http.StatusOK || !strings.Contains(page, d.RequestID) {
+		t.Errorf("the page answered %d, without the parked delivery", status)
+	}
+	change("retry?event=sentry.issue.created", `{"retried":1}`)
+	change("discard?all=true&state=pending", `{"discarded":2}`)
+	if left := append(list(""), list("?state=pending")...); len(left) != 0 {
+		t.Errorf("left are %+v", left)
 	}
 }
 
