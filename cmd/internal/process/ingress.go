@@ -80,7 +80,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		Extract:            telemetry.WithTraceParent,
 		Log:                log,
 	})
-	if err := measureJournal(told.Meter(), kept); err != nil {
+	if err := errors.Join(measureJournal(told.Meter(), kept), measureLanes(told.Meter(), lanes)); err != nil {
 		return err
 	}
 	// Forwarding outlives the servers, to start what they took last.
@@ -117,7 +117,6 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		Temporal: watch.States,
 		Journal:  kept,
 		Metrics:  told.Metrics(),
-		Journal:  kept,
 		Codec:    starter.Codec(),
 		UIURL:    cfg.Temporal.UIURL,
 		Log:      log,

@@ -5,8 +5,10 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"sentry-temporal/internal/forwarder"
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/workflows"
@@ -89,6 +91,35 @@ func measureJournal(meter metric.Meter, kept *journal.Journal) error {
 			metric.WithDescription(c.description),
 			metric.WithFloat64Callback(func(_ context.Context, o metric.Float64Observer) error {
 				o.Observe(float64(c.value(kept.Stats())))
+				return nil
+			})); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureLanes measures how lanes are whenever the metrics are asked for.
+func measureLanes(meter metric.Meter, lanes *forwarder.Forwarder) error {
+	gauges := []struct {
+		name, description string
+		value             func(forwarder.LaneStats) int64
+	}{
+		{"waiting", "Deliveries of a connection and namespace whose runs are not all started.", func(s forwarder.LaneStats) int64 { return int64(s.Waiting) }},
+		{"failing", "1 while starts in a namespace of a connection fail, else 0.", func(s forwarder.LaneStats) int64 {
+			if s.Failing != "" {
+				return 1
+			}
+			return 0
+		}},
+	}
+	for _, g := range gauges {
+		if _, err := meter.Int64ObservableGauge("sentry_temporal_lane_"+g.name, metric.WithDescription(g.description),
+			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+				for _, s := range lanes.Lanes() {
+					o.Observe(g.value(s), metric.WithAttributes(
+						attribute.String("connection", s.Connection), attribute.String("namespace", s.Namespace)))
+				}
 				return nil
 			})); err != nil {
 			return err
