@@ -515,9 +515,10 @@ func runWorkerOf(t *testing.T, of ...config.Integration) (admin string, stop fun
 
 func TestAWorkerRunsWhatItCanAndTheRestOnceItIsThere(t *testing.T) {
 	const queue = "what-it-can"
+	lateNamespace := "late-" + sentry.NewRequestID() // not of an earlier run of the test
 	admin, _ := runWorkerOf(t,
 		config.Integration{Name: "away", Profile: "away", Namespace: "default", TaskQueue: queue},
-		config.Integration{Name: "late", Namespace: "late", TaskQueue: queue},
+		config.Integration{Name: "late", Namespace: lateNamespace, TaskQueue: queue},
 		config.Integration{Name: "sentry", Namespace: "default", TaskQueue: queue},
 	)
 	if err := begin(t, clientOf(t, "default"), queue, "triage_sentry_issue").Get(t.Context(), nil); err != nil {
@@ -526,9 +527,9 @@ func TestAWorkerRunsWhatItCanAndTheRestOnceItIsThere(t *testing.T) {
 	if status := ready(t, admin).code; status != http.StatusOK {
 		t.Errorf("with one that polls /readyz answered %d", status)
 	}
-	late := clientOf(t, "late")
+	late := clientOf(t, lateNamespace)
 	_, err := late.WorkflowService().RegisterNamespace(t.Context(), &workflowservice.RegisterNamespaceRequest{
-		Namespace: "late", WorkflowExecutionRetentionPeriod: durationpb.New(24 * time.Hour),
+		Namespace: lateNamespace, WorkflowExecutionRetentionPeriod: durationpb.New(24 * time.Hour),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -564,6 +565,8 @@ func TestAllWorkersStopAtTheSameTime(t *testing.T) {
 			t.Fatal("a worker waits for the other to stop")
 		}
 	}
-	close(heldActivity.finish)
+	for range 2 {
+		heldActivity.finish <- struct{}{}
+	}
 	<-stopped
 }
