@@ -246,9 +246,6 @@ func rate(ctx context.Context, n int, do func(context.Context, *starter.Connecti
 		return 0, err
 	}
 	defer connections.Close()
-	if err := connections.Await(ctx); err != nil {
-		return 0, err
-	}
 	body, err := bodyOf(2 << 10)
 	if err != nil {
 		return 0, err

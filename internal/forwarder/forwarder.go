@@ -328,7 +328,7 @@ func (f *Forwarder) park(ctx context.Context, i *item, code journal.Code, cause 
 		f.o.Log.ErrorContext(ctx, "delivery parked", keyDeliveryID, i.ID, telemetry.KeyIntegration, i.Group.Integration,
 			telemetry.KeyNamespace, i.Group.Namespace, telemetry.KeyReason, string(code), telemetry.KeyError, cause.Error())
 	case !errors.Is(err, journal.ErrNotFound):
-		return result{item: i, err: fmt.Errorf("%w (%v)", err, cause)} // err alone says what happens
+		return result{item: i, err: fmt.Errorf("%w (%s)", err, cause.Error())} // err alone says what happens
 	}
 	f.announce(i.ID, outcome{err: cause})
 	return result{item: i}
@@ -399,7 +399,7 @@ func (f *Forwarder) settle(q *queue, r result) {
 	case r.err != nil:
 		f.journal.Retrying()
 		if q.failed(r.item, r.err, time.Now()) {
-			q.giveUp(r.item, r.err)
+			r.item.giveUp(r.err)
 		}
 	case r.started:
 		q.succeeded(r.item)

@@ -115,7 +115,7 @@ func TestOutageMakesTheQueueWaitAndProbeUntilItIsOver(t *testing.T) {
 		within(t, strings.Count(log.String(), "cannot forward"), 9, 10)
 		equal(t, strings.Count(log.String(), "forwarding again"), 0)
 
-		f.failWith(nil)
+		f.mend()
 		pass(10 * time.Second)
 		equal(t, len(f.runs()), 100)
 		equal(t, j.Stats().Pending, 0)
@@ -139,7 +139,7 @@ func TestDeliveryThatAlwaysFailsDoesNotHoldUpTheRest(t *testing.T) {
 		equal(t, len(f.runs()), 197)
 		equal(t, j.Stats().Pending, 3)
 		within(t, j.Stats().Retries, 3, 100) // and those are not tried all the time
-		f.failWith(nil)
+		f.mend()
 		pass(10 * time.Second)
 		equal(t, len(f.runs()), 200)
 	})
@@ -263,7 +263,7 @@ func TestRunGoesOnAfterAnother(t *testing.T) {
 		stop := run(t, forwarder)
 		pass(time.Second)
 		stop()
-		f.failWith(nil)
+		f.mend()
 		run(t, forwarder)
 		synctest.Wait()
 		equal(t, sorted(f.runs()), keys(10))
@@ -340,7 +340,7 @@ func TestPermanentFailureParksTheDeliveryOnly(t *testing.T) {
 		must(t, err)
 		equal(t, env, deliveryOf("key-000001"))
 
-		f.failWith(nil)
+		f.mend()
 		runForwarder(t, j, f, Options{})
 		n, err := j.PutBack(t.Context(), journal.Filter{})
 		must(t, err)

@@ -228,7 +228,7 @@ func (f *temporal) Prepare(env sentry.Envelope, plan []routes.Operation) (func(c
 }
 
 // Planned implements [Starter].
-func (f *temporal) Planned(plan []routes.Operation) []starter.Run {
+func (*temporal) Planned(plan []routes.Operation) []starter.Run {
 	runs := make([]starter.Run, len(plan))
 	for i, o := range plan {
 		runs[i] = starter.Run{Workflow: o.Workflow, WorkflowID: o.WorkflowID, Namespace: o.Namespace, Status: starter.Accepted}
@@ -237,7 +237,7 @@ func (f *temporal) Planned(plan []routes.Operation) []starter.Run {
 }
 
 // URL implements [Starter].
-func (f *temporal) URL(_, _, _, _ string) string { return "" }
+func (*temporal) URL(_, _, _, _ string) string { return "" }
 
 func (f *temporal) start(ctx context.Context, env sentry.Envelope, plan []routes.Operation) ([]starter.Run, error) {
 	key := env.IdempotencyKey
@@ -282,10 +282,11 @@ func (f *temporal) tried() []attempt {
 	return slices.Clone(f.attempts)
 }
 
-func (f *temporal) failWith(fail func(ctx context.Context, key string) error) {
+// mend has all starts succeed from now on.
+func (f *temporal) mend() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.fail = fail
+	f.fail = nil
 }
 
 // runForwarder runs a forwarder until stop is called or the test ends.

@@ -113,7 +113,7 @@ func TestLanesSayHowTheyAre(t *testing.T) {
 		equal(t, strings.Count(log.String(), "cannot forward"), 2) // once a minute
 		contains(t, log.String(), "namespace=bad")
 
-		f.failWith(nil)
+		f.mend()
 		pass(11 * time.Second)
 		equal(t, forwarder.Lanes()[0], LaneStats{Lane: Lane{"cloud", "bad"}})
 		equal(t, strings.Count(log.String(), "forwarding again"), 1)
@@ -359,7 +359,7 @@ func TestDeliveriesThatAPersonHasTakenAwayAreNotStarted(t *testing.T) {
 		n, err = j.Park(t.Context(), journal.Filter{IDs: []uint64{30, 31}})
 		must(t, err)
 		equal(t, n, 2)
-		f.failWith(nil)
+		f.mend()
 		pass(time.Minute)
 		equal(t, len(f.runs()), 33)
 		equal(t, j.Stats().Pending, 0)
@@ -488,7 +488,7 @@ func TestDispositions(t *testing.T) {
 		"Internal":                 {serviceerror.NewInternal("x"), alone, ""},
 		"DataLoss":                 {serviceerror.NewDataLoss("x"), alone, ""},
 		"anything else":            {errors.New("x"), alone, ""},
-		"no room among the parked": {fmt.Errorf("%w (%v)", journal.ErrFull, errRefused), alone, ""},
+		"no room among the parked": {fmt.Errorf("%w (%s)", journal.ErrFull, errRefused.Error()), alone, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, code := dispose(fmt.Errorf("start: %w", c.err))

@@ -335,7 +335,7 @@ func (l *lane) backoff(n int) time.Duration {
 }
 
 // giveUp has i parked with the next attempt.
-func (q *queue) giveUp(i *item, err error) {
+func (i *item) giveUp(err error) {
 	i.cause = fmt.Errorf("failed %d times in %s while others succeeded: %w", i.attempts, time.Since(i.first).Round(time.Second), err)
 }
 

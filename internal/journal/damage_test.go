@@ -304,7 +304,7 @@ func TestInspectionAgreesWithBbolt(t *testing.T) {
 	must(t, err)
 	must(t, inspect(file, info.Size(), func(bucket []byte, _ uint64, value []byte) error {
 		count[string(bucket)]++
-		_, _, err := split(value)
+		_, err := whole(value)
 		return err
 	}))
 	equal(t, count, map[string]int{"pending": j.Stats().Pending, "parked": j.Stats().Parked})

@@ -78,16 +78,16 @@ func seal[P string | []byte](header any, payload P) ([]byte, error) {
 	return record, nil
 }
 
-// split checks the whole record and returns its two parts.
-func split(record []byte) (header, payload []byte, err error) {
+// whole checks the whole record and returns its header.
+func whole(record []byte) (header []byte, err error) {
 	if len(record) < crcSize || binary.BigEndian.Uint32(record) != crc32.Checksum(record[crcSize:], castagnoli) {
-		return nil, nil, fmt.Errorf("%w: wrong checksum", errDamagedRecord)
+		return nil, fmt.Errorf("%w: wrong checksum", errDamagedRecord)
 	}
-	header, payload, ok := bytes.Cut(record[crcSize:], []byte{'\n'})
+	header, _, ok := bytes.Cut(record[crcSize:], []byte{'\n'})
 	if !ok {
-		return nil, nil, fmt.Errorf("%w: no header", errDamagedRecord)
+		return nil, fmt.Errorf("%w: no header", errDamagedRecord)
 	}
-	return header, payload, nil
+	return header, nil
 }
 
 // peek is unseal without the checksum, which takes reading all of it: for
@@ -103,9 +103,9 @@ func peek(record []byte, header any) (payload []byte, err error) {
 	return payload, nil
 }
 
-// unseal is split with the header read into header.
+// unseal checks the whole record, reads its header and returns its payload.
 func unseal(record []byte, header any) (payload []byte, err error) {
-	if _, _, err := split(record); err != nil {
+	if _, err := whole(record); err != nil {
 		return nil, err
 	}
 	return peek(record, header)
@@ -133,7 +133,7 @@ func unsealArrival(record []byte) (arrival, error) {
 // entryOf returns what the index keeps of a pending record. It reads no more of
 // the header than that, because all records are read like this at once.
 func entryOf(record []byte) (entry, error) {
-	header, _, err := split(record)
+	header, err := whole(record)
 	if err != nil {
 		return entry{}, err
 	}

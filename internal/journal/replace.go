@@ -66,7 +66,7 @@ func salvage(from, to string) (salvaged, lost int, err error) {
 	defer func() { err = errors.Join(err, rollback(tx)) }()
 	size := 0
 	err = inspect(file, info.Size(), func(bucket []byte, seq uint64, value []byte) error {
-		if _, _, err := split(value); errors.Is(err, errDamagedRecord) {
+		if _, err := whole(value); errors.Is(err, errDamagedRecord) {
 			lost++
 			return nil
 		}

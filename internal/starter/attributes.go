@@ -25,8 +25,10 @@ const (
 	// again, by what it said last.
 	attributesMissing = time.Minute
 	attributesThere   = 10 * time.Minute
-	// attributesPause is the shortest time between two questions.
+	// attributesPause is the shortest time between two questions, and askTimeout
+	// bounds one.
 	attributesPause = time.Second
+	askTimeout      = 5 * time.Second
 )
 
 // registered knows which of [Attributes] a namespace takes: a start with any

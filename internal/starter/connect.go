@@ -7,15 +7,12 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"sync"
-	"time"
 
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	temporallog "go.temporal.io/sdk/log"
 
 	"sentry-temporal/internal/config"
-	"sentry-temporal/internal/telemetry"
 )
 
 // Environment is where the runs of an integration live.
@@ -45,7 +42,7 @@ type connected struct {
 }
 
 // Connect prepares connections for the integrations. It does not wait for
-// Temporal to answer: see [Connections.States].
+// Temporal to answer: see [Environment.Reach].
 func Connect(temporal config.Temporal, integrations []config.Integration, log *slog.Logger) (*Connections, error) {
 	c := &Connections{places: map[place]*connected{}, environments: map[string]Environment{}, log: log}
 	for _, integration := range integrations {
@@ -104,30 +101,6 @@ func (c *Connections) Client(integration, namespace string) (client.Client, bool
 	return at.client, true
 }
 
-// State is whether Temporal answers for a namespace of a connection.
-type State struct {
-	Connection string // name of the profile; "" is the common connection
-	Namespace  string
-	Address    string
-	Err        error // nil if it answers
-}
-
-// States asks Temporal for every namespace of every connection, all at once, and
-// returns what it answers until ctx is done, sorted by connection and namespace.
-func (c *Connections) States(ctx context.Context) []State {
-	all := c.sorted()
-	states := make([]State, len(all))
-	var group sync.WaitGroup
-	for i, at := range all {
-		group.Go(func() {
-			to := c.places[at]
-			states[i] = State{Connection: at.connection, Namespace: at.namespace, Address: to.address, Err: ask(ctx, to.client, at.namespace)}
-		})
-	}
-	group.Wait()
-	return states
-}
-
 func (c *Connections) sorted() []place {
 	return slices.SortedFunc(maps.Keys(c.places), func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.connection, b.connection), cmp.Compare(a.namespace, b.namespace))
@@ -136,52 +109,8 @@ func (c *Connections) sorted() []place {
 
 // Reach returns nil if Temporal answers for the environment's namespace.
 func (e Environment) Reach(ctx context.Context) error {
-	return ask(ctx, e.Client, e.Namespace)
-}
-
-func ask(ctx context.Context, c client.Client, namespace string) error {
-	_, err := c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: namespace})
+	_, err := e.Client.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: e.Namespace})
 	return err
-}
-
-// Ready returns nil if Temporal answers for every namespace, and else what is
-// wrong.
-func (c *Connections) Ready(ctx context.Context) error {
-	for _, s := range c.States(ctx) {
-		if s.Err != nil {
-			return fmt.Errorf("ask Temporal at %s for namespace %s: %w", s.Address, s.Namespace, s.Err)
-		}
-	}
-	return nil
-}
-
-const (
-	firstPause = time.Second
-	maxPause   = 15 * time.Second
-	askTimeout = 5 * time.Second
-)
-
-// Await returns nil once [Connections.Ready] does, asking again and again and
-// saying so in the log, or ctx's error when that is done first.
-func (c *Connections) Await(ctx context.Context) error {
-	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		asking, cancel := context.WithTimeout(ctx, askTimeout)
-		err := c.Ready(asking)
-		cancel()
-		switch {
-		case err == nil:
-			c.log.InfoContext(ctx, "Temporal answers")
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		}
-		c.log.WarnContext(ctx, "Temporal does not answer, trying again", telemetry.KeyError, err.Error(), "again_in", pause.String())
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-	}
 }
 
 // Close closes all connections.

@@ -154,7 +154,7 @@ func reach(t *testing.T, connections *starter.Connections) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for {
-		err := connections.Ready(ctx)
+		err := connections.Environments()["sentry"].Reach(ctx)
 		if err == nil {
 			return
 		}
@@ -225,7 +225,7 @@ func TestANewAuthorityIsTrustedOnTheNextConnection(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	for refused := false; !refused; { // the cut itself is an error, too
-		err := connections.Ready(ctx)
+		err := connections.Environments()["sentry"].Reach(ctx)
 		if err == nil || ctx.Err() != nil {
 			t.Fatalf("a server of an authority that is not trusted: %v", err)
 		}
@@ -314,18 +314,9 @@ func TestIntegrationsWithOneProfileShareAConnection(t *testing.T) {
 	if at := environments["backend"]; at.Connection != "own" || at.Namespace != "team" || at.UIURL != "http://localhost:8233" {
 		t.Errorf("an integration with a profile lives at %+v", at)
 	}
-	want := []starter.State{
-		{Namespace: "default", Address: common.address},
-		{Connection: "own", Namespace: "default", Address: own.address},
-		{Connection: "own", Namespace: "team", Address: own.address},
-	}
-	states := connections.States(t.Context())
-	if len(states) != len(want) {
-		t.Fatalf("the states are %+v", states)
-	}
-	for i := range want {
-		if states[i] != want[i] {
-			t.Errorf("state %d is %+v, want %+v", i, states[i], want[i])
+	for name, environment := range environments {
+		if err := environment.Reach(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for _, test := range []struct {
@@ -342,28 +333,6 @@ func TestIntegrationsWithOneProfileShareAConnection(t *testing.T) {
 		if got, ok := connections.Client(test.integration, test.namespace); got != test.want || ok != (test.want != nil) {
 			t.Errorf("the client of %s in %s is %v, %v", test.integration, test.namespace, got, ok)
 		}
-	}
-}
-
-// Nobody waits for the slowest.
-func TestStatesAreAskedForAtOnce(t *testing.T) {
-	silent := hangingServer(t)
-	tomlFile := filepath.Join(t.TempDir(), "temporal.toml")
-	write(t, tomlFile, []byte("[profile.own]\naddress = \""+devservertest.Server().Address+"\"\n[profile.aside]\naddress = \""+silent+"\"\n"))
-	connections, _ := connectBy(t, "TEMPORAL_ADDRESS="+silent, "TEMPORAL_CONFIG_FILE="+tomlFile, "INTEGRATIONS=backend,mobile,sentry",
-		"BACKEND_TEMPORAL_PROFILE=own", "MOBILE_TEMPORAL_PROFILE=aside")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	answered := 0
-	for _, state := range connections.States(ctx) {
-		if state.Err == nil {
-			answered++
-		} else if state.Address != silent {
-			t.Errorf("%+v", state)
-		}
-	}
-	if answered != 1 {
-		t.Errorf("%d answered", answered)
 	}
 }
 

@@ -3,7 +3,6 @@ package starter_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -313,31 +312,17 @@ func TestAStartObeysItsDeadline(t *testing.T) {
 			if took := time.Since(began); took > 800*time.Millisecond {
 				t.Errorf("took %s", took)
 			}
-			if err := connections.Ready(ctx); err == nil || !strings.Contains(err.Error(), address) {
-				t.Errorf("ready said %v", err)
-			}
 		})
 	}
 }
 
-func TestReady(t *testing.T) {
+func TestReach(t *testing.T) {
 	address := devservertest.Server().Address
-	if err := connect(t, address).Ready(t.Context()); err != nil {
+	if err := connect(t, address).Environments()["sentry"].Reach(t.Context()); err != nil {
 		t.Error(err)
 	}
 	missing := connect(t, address, config.Integration{Name: "sentry", Namespace: "no-such-namespace", TaskQueue: "q"})
-	if err := missing.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "no-such-namespace") {
+	if err := missing.Environments()["sentry"].Reach(t.Context()); err == nil || !strings.Contains(err.Error(), "no-such-namespace") {
 		t.Errorf("said %v about a namespace that is not there", err)
-	}
-}
-
-func TestAwaitEndsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if err := connect(t, hangingServer(t)).Await(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("said %v", err)
-	}
-	if err := connect(t, devservertest.Server().Address).Await(t.Context()); err != nil {
-		t.Error(err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	"go.temporal.io/api/workflowservice/v1"
 
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
@@ -27,10 +26,7 @@ func namespacesOf(integrations []config.Integration, connections *starter.Connec
 		seen[at] = true
 		namespaces = append(namespaces, admin.Namespace{
 			Connection: environment.Connection, Name: environment.Namespace,
-			Ask: func(ctx context.Context) error {
-				_, err := environment.Client.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: environment.Namespace})
-				return err
-			},
+			Ask: environment.Reach,
 		})
 	}
 	return namespaces
