@@ -86,7 +86,7 @@ type Forwarder struct {
 	journal *journal.Journal
 	prepare Prepare
 	o       Options
-	large   *semaphore.Weighted // bytes of deliveries that are being read and encoded
+	large   *semaphore.Weighted // bytes of large deliveries that are being read and encoded
 	turned  atomic.Int64        // when the loop turned last, in unix nanoseconds; 0 while there is none
 
 	mu      sync.Mutex
@@ -99,9 +99,14 @@ type outcome struct {
 	err  error
 }
 
-// maxLarge bounds what is read and encoded at once, in bytes of the journal's
-// records. Encoding takes several times that in memory, but waits for nobody.
-const maxLarge = 8 << 20
+const (
+	// maxLarge bounds the large deliveries that are read and encoded at once, in
+	// bytes of the journal's records. Encoding takes several times that in
+	// memory, but waits for nobody.
+	maxLarge = 8 << 20
+	// small is what waits for no large one, in bytes.
+	small = 256 << 10
+)
 
 // New returns a Forwarder that waits for [Forwarder.Run].
 func New(j *journal.Journal, prepare Prepare, o Options) *Forwarder {
@@ -340,12 +345,12 @@ func (f *Forwarder) forward(ctx context.Context, i *item) ([]starter.Run, error)
 	if _, ok := f.o.Connection(i.Group.Integration); !ok && i.Group.Integration != "" {
 		return nil, fmt.Errorf("integration %s: %w", i.Group.Integration, starter.ErrNotConfigured)
 	}
-	ctx, cancel := context.WithTimeout(ctx, f.o.AttemptTimeout)
-	defer cancel()
 	trace, start, err := f.ready(ctx, i)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, f.o.AttemptTimeout)
+	defer cancel()
 	if trace != "" {
 		ctx = f.o.Extract(ctx, trace)
 	}
@@ -354,11 +359,13 @@ func (f *Forwarder) forward(ctx context.Context, i *item) ([]starter.Run, error)
 
 // ready reads a delivery and prepares its start.
 func (f *Forwarder) ready(ctx context.Context, i *item) (trace string, start func(context.Context) ([]starter.Run, error), err error) {
-	weight := min(max(i.Size, 1), maxLarge)
-	if err := f.large.Acquire(ctx, weight); err != nil {
-		return "", nil, err
+	if i.Size > small {
+		weight := min(i.Size, maxLarge)
+		if err := f.large.Acquire(ctx, weight); err != nil {
+			return "", nil, err
+		}
+		defer f.large.Release(weight)
 	}
-	defer f.large.Release(weight)
 	d, err := f.journal.Read(i.ID)
 	if err != nil {
 		return "", nil, err

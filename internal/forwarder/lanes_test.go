@@ -284,7 +284,7 @@ func TestADeliveryThatAlwaysFailsWhileOthersDoNotIsParkedInTheEnd(t *testing.T) 
 				f := newTemporal()
 				f.fail = onlyFor("bad", c.err)
 				appendAll(t, j, "bad")
-				runForwarder(t, j, f, Options{GiveUpAfter: 15 * time.Minute, GiveUpAttempts: 20})
+				runForwarder(t, j, f, Options{})
 				for i := range 59 {
 					pass(15 * time.Second)
 					if !c.quiet {
@@ -421,6 +421,34 @@ func TestOneLargeDeliveryIsPreparedAtATime(t *testing.T) {
 	}, Options{Log: slog.New(slog.DiscardHandler)}))
 	<-all
 	equal(t, most, 1)
+}
+
+// However long large ones take and wait for each other.
+func TestASmallDeliveryWaitsForNoLargeOne(t *testing.T) {
+	j := openJournal(t, t.TempDir(), journal.Options{})
+	appendOf := func(integration string, n, size int) {
+		for i := range n {
+			env := deliveryOf(fmt.Sprint(integration, i))
+			env.IntegrationID = integration
+			env.Body = sentry.Body(strings.Repeat("x", size))
+			must(t, appendTo(t.Context(), j, env, ""))
+		}
+	}
+	appendOf("large", 3, 5<<20)
+	release, small := make(chan struct{}), make(chan struct{})
+	stop := run(t, New(j, func(env sentry.Envelope, _ []routes.Operation) (func(context.Context) ([]starter.Run, error), error) {
+		if env.IntegrationID == "large" {
+			<-release
+		} else {
+			close(small)
+		}
+		return func(context.Context) ([]starter.Run, error) { return nil, nil }, nil
+	}, Options{Log: slog.New(slog.DiscardHandler)}))
+	appendOf("small", 1, 100)
+	<-small
+	close(release)
+	stop()
+	equal(t, j.Stats().Pending, 0)
 }
 
 func TestBackOffGrowsAndIsSpread(t *testing.T) {

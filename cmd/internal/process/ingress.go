@@ -71,7 +71,6 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 			log.ErrorContext(ctx, "journal does not close", telemetry.KeyError, err.Error())
 		}
 	}()
-	putBack(ctx, kept, connections, log)
 	starts := starter.New(connections, log)
 	lanes := forwarder.New(kept, starts.Prepare, forwarder.Options{
 		Connection:         connectionOf(connections),
@@ -88,6 +87,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	var background sync.WaitGroup
 	background.Go(func() { lanes.Run(forwarding) })
 	background.Go(func() { starts.Run(forwarding) })
+	background.Go(func() { putBack(forwarding, kept, connections, log) })
 	defer func() {
 		stop()
 		background.Wait()
@@ -142,18 +142,27 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	return err
 }
 
-// putBack puts back what is parked because nothing was configured for it, and is
-// by now.
+// putBack puts back what was parked because nothing was configured for it, and is
+// by now. While there is no room for it, it tries again.
 func putBack(ctx context.Context, kept *journal.Journal, connections *starter.Connections, log *slog.Logger) {
-	n, err := kept.PutBackConfigured(ctx, func(integration, namespace string) bool {
+	configured := func(integration, namespace string) bool {
 		_, ok := connections.Client(integration, namespace)
 		return ok
-	})
-	if err != nil {
-		log.ErrorContext(ctx, "deliveries that are configured again stay parked", telemetry.KeyError, err.Error())
 	}
-	if n > 0 {
-		log.InfoContext(ctx, "deliveries are configured again and put back", "deliveries", n)
+	for {
+		n, err := kept.PutBackConfigured(ctx, configured)
+		if n > 0 {
+			log.InfoContext(ctx, "deliveries are configured again and put back", "deliveries", n)
+		}
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		log.WarnContext(ctx, "deliveries are configured again and stay parked, trying again", telemetry.KeyError, err.Error())
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Minute):
+		}
 	}
 }
 
