@@ -237,22 +237,30 @@ func TestBodyReachesTheWorkflowUnchanged(t *testing.T) {
 	}
 }
 
-// Engineers start runs by hand from the Temporal UI, with the body as an
-// object.
-func TestARunStartedByHandWithAnObjectForABody(t *testing.T) {
+// Engineers start runs by hand from the Temporal UI, with the body as an object
+// or whatever they have.
+func TestARunStartedByHandWithAnyJSONForABody(t *testing.T) {
 	c := devservertest.Client(t)
 	queue := runWorker(t, c)
-	input := json.RawMessage(`{"event_type":"sentry.issue.created","body":{"action":"created", "n":9007199254740993123}}`)
-	run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{TaskQueue: queue}, "echo_body", input)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got string
-	if err := run.Get(t.Context(), &got); err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(got, `9007199254740993123`) {
-		t.Errorf("the workflow got %q", got)
+	for body, want := range map[string]string{
+		`{"action":"created", "n":9007199254740993123}`: `9007199254740993123`,
+		`42`:     `42`,
+		`true`:   `true`,
+		`[1, 2]`: `1`,
+		`null`:   ``,
+		`"text"`: `text`,
+	} {
+		input := json.RawMessage(`{"event_type":"sentry.issue.created","body":` + body + `}`)
+		run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{TaskQueue: queue}, "echo_body", input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		var got string
+		if err := run.Get(ctx, &got); err != nil || !strings.Contains(got, want) {
+			t.Errorf("the workflow got %q of %s, %v", got, body, err)
+		}
 	}
 }
 
