@@ -101,7 +101,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		Log:          log,
 		Observers:    []func(context.Context, web.Delivery){count, ingress.Describe, recent.Observe},
 	}
-	watch := admin.NewWatch(namespacesOf(cfg.Integrations, connections), log)
+	watch := admin.NewWatch(namespacesOf(cfg.Integrations, connections, lanes.Lanes), log)
 	if err := measureTemporal(told.Meter(), watch.States); err != nil {
 		return err
 	}

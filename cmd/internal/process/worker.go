@@ -45,7 +45,7 @@ func Worker(ctx context.Context, cfg config.Worker, listener net.Listener, log *
 	}
 	defer connections.Close()
 	all := newWorkers(cfg.Integrations, connections.Environments(), runWorker, log)
-	watch := admin.NewWatch(namespacesOf(cfg.Integrations, connections), log)
+	watch := admin.NewWatch(namespacesOf(cfg.Integrations, connections, nil), log)
 	if err := measureTemporal(told.Meter(), watch.States); err != nil {
 		return err
 	}
