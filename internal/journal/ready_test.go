@@ -196,26 +196,42 @@ func TestManyParkedAtOnceDoNotOverfill(t *testing.T) {
 
 func TestADeliveryThatIsDoneWhileItIsBeingParkedIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		block := false
-		j := openJournal(t, t.TempDir(), Options{OnCommit: func(time.Duration, int, int) {
-			if block {
-				<-release
-			}
-		}})
-		appendAll(t, j, "a")
-		block = true
-		var group sync.WaitGroup
-		group.Go(func() { _ = appendTo(context.Background(), j, deliveryOf("b")) })
-		synctest.Wait() // the writer is busy
+		j := openJournal(t, t.TempDir(), Options{})
+		appendAll(t, j, "a", "b")
+		hold := func() (release chan struct{}) { // in the middle of a commit
+			release = make(chan struct{})
+			must(t, j.submit(&change{do: func(buckets) error { <-release; return nil }, done: func(bool) {}}))
+			return release
+		}
+		first := hold()
+		synctest.Wait()
+		second := hold()
 		parked := make(chan error, 1)
-		group.Go(func() { parked <- j.ParkFor(context.Background(), 1, Refused, "too late") })
+		go func() { parked <- j.ParkFor(context.Background(), 1, Refused, "too late") }()
+		synctest.Wait()
+		close(first)
 		synctest.Wait()
 		j.Done(1, nil)
-		close(release)
-		group.Wait()
+		close(second)
 		fails(t, <-parked, ErrNotFound)
 		equal(t, []int{j.Stats().Parked, j.Stats().Pending}, []int{0, 1})
+	})
+}
+
+func TestARepetitionIsNotAnsweredBeforeTheFirstIsDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		j := openJournal(t, t.TempDir(), Options{OnCommit: func(time.Duration, int, int) { <-release }})
+		answers := make(chan error, 2)
+		for range 2 {
+			go func() { answers <- appendTo(context.Background(), j, deliveryOf("a")) }()
+			synctest.Wait()
+		}
+		equal(t, len(answers), 0)
+		close(release)
+		must(t, <-answers)
+		must(t, <-answers)
+		equal(t, j.Stats().Pending, 1)
 	})
 }
 
