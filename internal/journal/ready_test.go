@@ -210,7 +210,7 @@ func TestADeliveryThatIsDoneWhileItIsBeingParkedIsDone(t *testing.T) {
 		go func() { parked <- j.ParkFor(context.Background(), 1, Refused, "too late") }()
 		synctest.Wait()
 		close(first)
-		synctest.Wait()
+		pass(lingerTime)
 		j.Done(1, nil)
 		close(second)
 		fails(t, <-parked, ErrNotFound)
