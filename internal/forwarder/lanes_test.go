@@ -455,6 +455,40 @@ func TestALoopThatDoesNotTurnIsNoticed(t *testing.T) {
 	})
 }
 
+// stuck is a log that blocks, until release is closed.
+type stuck struct {
+	slog.Handler
+	release chan struct{}
+}
+
+func (s stuck) Enabled(context.Context, slog.Level) bool { return true }
+
+func (s stuck) Handle(context.Context, slog.Record) error {
+	<-s.release
+	return nil
+}
+
+func TestALoopThatHangsIsNoticedAndOneThatGoesOnIsFine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), journal.Options{})
+		f := newTemporal()
+		f.fail = always(errDown) // which the loop logs
+		release := make(chan struct{})
+		forwarder := newForwarder(j, f, Options{Log: slog.New(stuck{slog.DiscardHandler, release})})
+		run(t, forwarder)
+		appendAll(t, j, "a")
+		pass(deadAfter)
+		must(t, forwarder.Alive())
+		pass(1)
+		if forwarder.Alive() == nil {
+			t.Error("nothing is said of a loop that hangs")
+		}
+		close(release)
+		synctest.Wait()
+		must(t, forwarder.Alive())
+	})
+}
+
 func TestDispositions(t *testing.T) {
 	for name, c := range map[string]struct {
 		err  error
