@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sentry-temporal/ingress"
@@ -467,6 +468,54 @@ func TestAStartThatHangsIsAnsweredWithinSentrysSecond(t *testing.T) {
 	response, _ := do(t, s.signed(t, "sentry", issueBody))
 	if took := time.Since(began); response.StatusCode != 500 || took > time.Second {
 		t.Errorf("answered %d after %s", response.StatusCode, took)
+	}
+}
+
+// slowBody is a body that arrives after so long.
+type slowBody struct {
+	io.Reader
+	after time.Duration
+}
+
+func (b slowBody) Read(p []byte) (int, error) {
+	<-time.After(b.after)
+	return b.Reader.Read(p)
+}
+
+func (slowBody) Close() error { return nil }
+
+func TestADeliveryIsKeptUntilShortOfSentrysSecond(t *testing.T) {
+	for name, test := range map[string]struct{ body, wait, deadline time.Duration }{
+		"at once":                       {deadline: 800 * time.Millisecond},
+		"with a body that takes a time": {body: 100 * time.Millisecond, deadline: 600 * time.Millisecond}, // two reads
+		"with one that takes too long":  {body: time.Second, deadline: 300 * time.Millisecond},
+		"while the sender waits":        {wait: 5 * time.Second, deadline: 5800 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var left time.Duration
+				handler := ingress.New(ingress.Options{
+					Integrations: []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}},
+					MaxBodyBytes: maxBody,
+					Log:          slog.New(slog.DiscardHandler),
+					Inbox: &starts{start: func(ctx context.Context, _ sentry.Envelope) ([]starter.Run, error) {
+						deadline, _ := ctx.Deadline()
+						left = time.Until(deadline)
+						return nil, nil
+					}},
+				})
+				r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/webhooks/sentry", nil)
+				r.Body = slowBody{strings.NewReader(issueBody), test.body}
+				r.Header.Set(sentry.HeaderResource, "issue")
+				r.Header.Set(sentry.HeaderSignature, sentry.Sign(secret, []byte(issueBody)))
+				r.Header.Set("Prefer", fmt.Sprintf("wait=%d", test.wait/time.Second))
+				w := httptest.NewRecorder()
+				handler.ServeHTTP(w, r)
+				if w.Code != http.StatusAccepted || left != test.deadline {
+					t.Errorf("answered %d, and had %s to keep it", w.Code, left)
+				}
+			})
+		})
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -479,6 +481,131 @@ func TestALoopThatDoesNotTurnIsNoticed(t *testing.T) {
 			t.Error("nothing is said of a loop that has not turned for a minute")
 		}
 		stop()
+		must(t, forwarder.Alive())
+	})
+}
+
+func TestADeliveryIsNotGivenUpForTimeAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), journal.Options{})
+		f := newTemporal()
+		f.fail = onlyFor("bad", errOdd)
+		appendAll(t, j, "bad")
+		runForwarder(t, j, f, Options{GiveUpAfter: time.Minute, GiveUpAttempts: 200})
+		for i := range 60 {
+			pass(10 * time.Second)
+			appendAll(t, j, fmt.Sprint("good-", i))
+		}
+		synctest.Wait()
+		within(t, len(f.tried())-60, 60, 150)
+		equal(t, j.Stats().Parked, 0)
+	})
+}
+
+func TestRepetitionsAreCapped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), journal.Options{})
+		f := newTemporal()
+		f.fail = always(errOdd)
+		appendAll(t, j, keys(20)...)
+		runForwarder(t, j, f, Options{Parallel: 100, MaxStartsPerSecond: map[string]float64{"sentry": 2}})
+		pass(time.Minute)
+		within(t, len(f.tried()), 90, 121)
+	})
+}
+
+func TestALaneInWhichNothingSucceedsWaitsWhateverTheErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), journal.Options{})
+		f := newTemporal()
+		f.fail = always(errOdd)
+		appendAll(t, j, keys(100)...)
+		forwarder := newForwarder(j, f, Options{Parallel: 4})
+		run(t, forwarder)
+		pass(time.Minute)
+		within(t, len(f.tried()), 10, 30)
+		contains(t, forwarder.Lanes()[0].Failing, errOdd.Error())
+	})
+}
+
+func TestDeliveriesThatHangAgainAndAgainLeaveHalfOfTheSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), journal.Options{})
+		f := newTemporal()
+		f.fail = func(_ context.Context, key string) error {
+			if strings.HasPrefix(key, "bad") {
+				<-time.After(10 * time.Second)
+				return errOdd
+			}
+			return nil
+		}
+		appendFrom(t, j, "bad", "", 10)
+		runForwarder(t, j, f, Options{Parallel: 4})
+		pass(time.Minute) // each has failed
+		appendAll(t, j, "first")
+		pass(time.Minute)
+		for i := range 100 {
+			pass(time.Second)
+			appendAll(t, j, fmt.Sprint("good-", i))
+			synctest.Wait()
+			equal(t, len(f.runs()), 2+i)
+		}
+	})
+}
+
+func TestADamagedRecordIsParkedAndInNobodysWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		j := openJournal(t, dir, journal.Options{})
+		appendAll(t, j, keys(3)...)
+		must(t, j.Close())
+		path := filepath.Join(dir, "journal.db")
+		data, err := os.ReadFile(path)
+		must(t, err)
+		body := []byte(`"key":"key-000001"`)
+		must(t, os.WriteFile(path, bytes.ReplaceAll(data, body, bytes.ToUpper(body)), 0o600))
+
+		j = openJournal(t, dir, journal.Options{})
+		f := newTemporal()
+		runForwarder(t, j, f, Options{})
+		pass(time.Minute)
+		equal(t, sorted(f.runs()), []string{"key-000000", "key-000002"})
+		parked := parkedItems(t, j)
+		equal(t, len(parked), 1)
+		equal(t, parked[0].ReasonCode, journal.Damaged)
+	})
+}
+
+// stuck is a log that blocks, until release is closed.
+type stuck struct {
+	slog.Handler
+	release chan struct{}
+}
+
+func (s stuck) Enabled(context.Context, slog.Level) bool { return true }
+
+func (s stuck) Handle(context.Context, slog.Record) error {
+	<-s.release
+	return nil
+}
+
+func TestALoopThatHangsIsNoticedAndOneThatGoesOnIsFine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), journal.Options{})
+		f := newTemporal()
+		f.fail = always(errDown) // which the loop logs
+		release := make(chan struct{})
+		forwarder := newForwarder(j, f, Options{Log: slog.New(stuck{slog.DiscardHandler, release})})
+		run(t, forwarder)
+		appendAll(t, j, "a")
+		pass(deadAfter)
+		must(t, forwarder.Alive())
+		pass(1)
+		if forwarder.Alive() == nil {
+			t.Error("nothing is said of a loop that hangs")
+		}
+		close(release)
+		synctest.Wait()
 		must(t, forwarder.Alive())
 	})
 }

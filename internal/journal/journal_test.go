@@ -334,12 +334,14 @@ func TestCloseMakesDeletionsDurable(t *testing.T) {
 
 func TestAppendThatFailsDoesNotKeepDeletionsFromTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := openJournal(t, t.TempDir(), Options{})
+		dir := t.TempDir()
+		j := openJournal(t, dir, Options{})
 		appendAll(t, j, keys(20)...)
 		j.file.MaxSize = 1 // it cannot grow any more
 		done(j, 1)
 		fails(t, appendTo(t.Context(), j, deliveryOfSize("large", 1<<20)), nil)
 		equal(t, pendingKeys(t, j), keys(20)[1:])
+		equal(t, pendingKeys(t, openJournal(t, copyJournal(t, dir), Options{})), keys(20)[1:])
 		equal(t, j.Stats().Pending, 19)
 
 		j.file.MaxSize = 0
@@ -350,17 +352,16 @@ func TestAppendThatFailsDoesNotKeepDeletionsFromTheDisk(t *testing.T) {
 
 func TestDeletionThatFailsIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := openJournal(t, t.TempDir(), Options{})
+		dir := t.TempDir()
+		j := openJournal(t, dir, Options{})
 		appendAll(t, j, "a", "b")
-		j.giveUp(j.file)
-		must(t, os.Rename(j.path, j.path+".away"))
-		must(t, os.Mkdir(j.path, 0o700)) // so it cannot be opened again
+		breakFile(t, j)
 		done(j, 1)
 		fails(t, j.Sync(), nil)
-		must(t, os.Remove(j.path))
-		must(t, os.Rename(j.path+".away", j.path))
+		mendFile(t, j)
 		pass(retryLag)
 		equal(t, pendingKeys(t, j), []string{"b"})
+		equal(t, pendingKeys(t, openJournal(t, copyJournal(t, dir), Options{})), []string{"b"})
 	})
 }
 

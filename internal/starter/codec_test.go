@@ -3,6 +3,7 @@ package starter_test
 import (
 	"bytes"
 	"compress/zlib"
+	"crypto/rand"
 	"strings"
 	"testing"
 
@@ -47,23 +48,66 @@ func TestCodec(t *testing.T) {
 	}
 }
 
-func TestDecodingIsBounded(t *testing.T) {
-	var bomb bytes.Buffer
-	w := zlib.NewWriter(&bomb)
-	zeros := make([]byte, 1<<20)
-	for range 65 {
-		if _, err := w.Write(zeros); err != nil {
-			t.Fatal(err)
-		}
+// What does not become smaller stays above the bound, and is sent with each run
+// of a delivery.
+func TestWhatIsCompressedIsNotCompressedAgain(t *testing.T) {
+	noise := make([]byte, 512<<10)
+	if _, err := rand.Read(noise); err != nil {
+		t.Fatal(err)
+	}
+	once, err := starter.Codec().Encode([]*commonpb.Payload{payload(string(noise))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice, err := starter.Codec().Encode(once)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !proto.Equal(once[0], twice[0]) {
+		t.Errorf("%d bytes became %d", len(once[0].GetData()), len(twice[0].GetData()))
+	}
+}
+
+func packed(t *testing.T, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := zlib.NewWriterLevel(&b, zlib.BestSpeed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{"a bomb": bomb.Bytes(), "not zlib": []byte("plain"), "cut off": bomb.Bytes()[:100]} {
+	return b.Bytes()
+}
+
+func TestDecodingIsBounded(t *testing.T) {
+	const most = 64 << 20
+	overhead := proto.Size(payload(strings.Repeat(" ", most))) - most
+	bomb := func(size int) []byte {
+		plain, err := proto.Marshal(payload(strings.Repeat(" ", size-overhead)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return packed(t, plain)
+	}
+	for name, test := range map[string]struct {
+		data []byte
+		fine bool
+	}{
+		"all that there may be": {data: bomb(most), fine: true},
+		"a bomb":                {data: bomb(most + 1)},
+		"no payload":            {data: packed(t, []byte("plain"))},
+		"not zlib":              {data: []byte("plain")},
+		"cut off":               {data: bomb(most)[:100]},
+	} {
 		t.Run(name, func(t *testing.T) {
-			p := &commonpb.Payload{Metadata: map[string][]byte{"encoding": []byte("binary/zlib")}, Data: data}
-			if _, err := starter.Codec().Decode([]*commonpb.Payload{p}); err == nil {
-				t.Error("it was decoded")
+			p := &commonpb.Payload{Metadata: map[string][]byte{"encoding": []byte("binary/zlib")}, Data: test.data}
+			if _, err := starter.Codec().Decode([]*commonpb.Payload{p}); (err == nil) != test.fine {
+				t.Errorf("the error is %v", err)
 			}
 		})
 	}

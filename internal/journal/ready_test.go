@@ -1,0 +1,246 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/sentry"
+)
+
+func TestAJournalThatCannotWriteIsNotReadyUntilItCan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), Options{})
+		must(t, j.Ready())
+		breakFile(t, j)
+		fails(t, appendTo(t.Context(), j, deliveryOf("a")), nil)
+		fails(t, j.Ready(), nil)
+		pass(10 * retryLag)
+		fails(t, j.Ready(), nil)
+
+		mendFile(t, j)
+		pass(retryLag) // and nobody has sent anything
+		must(t, j.Ready())
+		must(t, j.Close())
+		fails(t, j.Ready(), ErrClosed)
+	})
+}
+
+func TestAFullJournalIsNotReadyUntilThereIsRoom(t *testing.T) {
+	const room = 4 * minRoom // of which a quarter is for parked ones
+	j := openJournal(t, t.TempDir(), Options{MaxBytes: room})
+	must(t, appendTo(t.Context(), j, deliveryOfSize("a", room*3/4-minRoom-1000)))
+	must(t, j.Ready())
+	must(t, appendTo(t.Context(), j, deliveryOfSize("b", 2000)))
+	fails(t, j.Ready(), ErrFull)
+	done(j, 2)
+	must(t, j.Ready())
+}
+
+func TestADiskThatDoesNotAnswerIsNotReadyAndInTheEndNotAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), Options{OnCommit: func(time.Duration, int, int) {
+			<-time.After(deadAfter + time.Minute)
+		}})
+		pass(time.Hour)
+		must(t, j.Ready()) // idle is fine
+		must(t, j.Alive())
+		written := make(chan error)
+		go func() { written <- appendTo(context.Background(), j, deliveryOf("a")) }()
+		pass(stuckAfter)
+		must(t, j.Ready())
+		pass(1)
+		fails(t, j.Ready(), nil)
+		pass(deadAfter - stuckAfter - 1)
+		must(t, j.Alive())
+		pass(1)
+		fails(t, j.Alive(), nil)
+		must(t, <-written)
+		synctest.Wait()
+		must(t, j.Alive())
+		must(t, j.Ready())
+	})
+}
+
+// breakFile has every commit fail from now on, until mendFile.
+func breakFile(t *testing.T, j *Journal) {
+	t.Helper()
+	j.giveUp(j.file)
+	must(t, os.Rename(j.path, j.path+".away"))
+	must(t, os.Mkdir(j.path, 0o700)) // so it cannot be opened again
+}
+
+func mendFile(t *testing.T, j *Journal) {
+	t.Helper()
+	must(t, os.Remove(j.path))
+	must(t, os.Rename(j.path+".away", j.path))
+}
+
+// instead is a delivery that is done by do when it cannot be kept.
+func instead(key string, do func() error) Arrival {
+	return Arrival{
+		Envelope: deliveryOfSize(key, 1<<20), Plan: planOf,
+		Instead: func(context.Context, sentry.Envelope, []routes.Operation) ([]Ran, error) {
+			return []Ran{{"default", "triage:sentry:" + key, "run"}}, do()
+		},
+	}
+}
+
+// What repeats a delivery waits for what is done instead of keeping it: a second
+// start could only follow it.
+func TestARepetitionWaitsForWhatIsDoneInstead(t *testing.T) {
+	for name, o := range map[string]struct {
+		maxBytes int64
+		maxFile  int
+	}{
+		"while there is no room":        {maxBytes: 1000},
+		"while the disk takes no write": {maxFile: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j := openJournal(t, t.TempDir(), Options{MaxBytes: o.maxBytes})
+				j.file.MaxSize = o.maxFile
+				calls, release := 0, make(chan struct{})
+				var group sync.WaitGroup
+				entered := 0
+				var mu sync.Mutex
+				for range 3 {
+					group.Go(func() {
+						receipt, err := j.Append(context.Background(), instead("a", func() error {
+							mu.Lock()
+							calls++
+							mu.Unlock()
+							<-release
+							return nil
+						}))
+						mu.Lock()
+						defer mu.Unlock()
+						if err != nil || len(receipt.Runs) != 1 {
+							t.Errorf("receipt %+v, error %v", receipt, err)
+						}
+						if receipt.Entered {
+							entered++
+						}
+					})
+					synctest.Wait()
+				}
+				equal(t, calls, 1)
+				close(release)
+				group.Wait()
+				equal(t, []int{calls, entered}, []int{1, 1})
+				equal(t, j.Stats().Pending, 0)
+			})
+		})
+	}
+}
+
+// The disk has answered in time for nobody, and in the end it has kept the
+// delivery: then it is done twice, which is harmless, but never lost.
+func TestADeliveryThatTheDiskKeepsTooLateIsDoneInsteadAndPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slow time.Duration
+		j := openJournal(t, t.TempDir(), Options{OnCommit: func(time.Duration, int, int) { <-time.After(slow) }})
+		slow = time.Minute
+		a := instead("a", func() error { return nil })
+		a.Patience = time.Second
+		began := time.Now()
+		receipt, err := j.Append(t.Context(), a)
+		must(t, err)
+		equal(t, time.Since(began), time.Second)
+		equal(t, len(receipt.Runs), 1)
+		pass(time.Minute)
+		equal(t, j.Stats().Pending, 1)
+
+		a.Instead = func(context.Context, sentry.Envelope, []routes.Operation) ([]Ran, error) {
+			return nil, errors.New("Temporal is away")
+		}
+		a.Envelope = deliveryOf("b")
+		_, err = j.Append(t.Context(), a)
+		fails(t, err, context.DeadlineExceeded)
+		pass(time.Minute)
+		equal(t, pendingKeys(t, j)[1], "b")
+	})
+}
+
+// What is on its way to the parked ones takes room there already.
+func TestManyParkedAtOnceDoNotOverfill(t *testing.T) {
+	j := openJournal(t, t.TempDir(), Options{MaxBytes: 120_000})
+	appendUntilFull := func() {
+		for _, key := range keys(100) {
+			if err := appendTo(t.Context(), j, deliveryOfSize(key, 1000)); err != nil {
+				fails(t, err, ErrFull)
+				return
+			}
+		}
+	}
+	appendUntilFull()
+	_, err := j.Park(t.Context(), Filter{})
+	fails(t, err, ErrFull)
+	within(t, j.Stats().ParkedBytes, 25_000, 30_000)
+	equal(t, j.parking, 0)
+
+	// And so it is on the way back.
+	appendUntilFull()
+	done(j, j.Entries(0, 1)[0].ID)
+	n, err := j.PutBack(t.Context(), Filter{})
+	fails(t, err, ErrFull)
+	within(t, n, 0, 2)
+	within(t, j.Stats().PendingBytes, 85_000, 90_000)
+}
+
+func TestADeliveryThatIsDoneWhileItIsBeingParkedIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), Options{})
+		appendAll(t, j, "a", "b")
+		hold := func() (release chan struct{}) { // in the middle of a commit
+			release = make(chan struct{})
+			must(t, j.submit(&change{do: func(buckets) error { <-release; return nil }, done: func(bool) {}}))
+			return release
+		}
+		first := hold()
+		synctest.Wait()
+		second := hold()
+		parked := make(chan error, 1)
+		go func() { parked <- j.ParkFor(context.Background(), 1, Refused, "too late") }()
+		synctest.Wait()
+		close(first)
+		pass(lingerTime)
+		j.Done(1, nil)
+		close(second)
+		fails(t, <-parked, ErrNotFound)
+		equal(t, []int{j.Stats().Parked, j.Stats().Pending}, []int{0, 1})
+	})
+}
+
+func TestARepetitionIsNotAnsweredBeforeTheFirstIsDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		j := openJournal(t, t.TempDir(), Options{OnCommit: func(time.Duration, int, int) { <-release }})
+		answers := make(chan error, 2)
+		for range 2 {
+			go func() { answers <- appendTo(context.Background(), j, deliveryOf("a")) }()
+			synctest.Wait()
+		}
+		equal(t, len(answers), 0)
+		close(release)
+		must(t, <-answers)
+		must(t, <-answers)
+		equal(t, j.Stats().Pending, 1)
+	})
+}
+
+func TestALongReasonIsCut(t *testing.T) {
+	j := openJournal(t, t.TempDir(), Options{})
+	appendAll(t, j, "a", "b")
+	park(t, j, 1, fmt.Sprintf("%*s", maxReason, "x")+"y")
+	park(t, j, 2, fmt.Sprintf("%*s", maxReason-1, "x")+"é")
+	items := parkedItems(t, j)
+	equal(t, items[0].Reason, fmt.Sprintf("%*s", maxReason, "x"))
+	equal(t, items[1].Reason, fmt.Sprintf("%*s", maxReason-1, "x"))
+}
