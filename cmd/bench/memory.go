@@ -87,7 +87,7 @@ func (b *bench) memory(ctx context.Context) error {
 		}
 		for range 20 {
 			own, all = max(own, ingress.Memory("RssAnon")), max(all, ingress.Memory("VmRSS"))
-			time.Sleep(5 * time.Millisecond)
+			<-time.After(5 * time.Millisecond)
 		}
 		if state[metrics.Pending] == 0 {
 			if state[metrics.Parked] > 0 {
