@@ -69,7 +69,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 			return (&experiment{deliveries: o.deliveries, rate: o.rate, dir: dir, binaries: binaries, out: out}).run(ctx)
 		}},
 		{"domains", func(ctx context.Context, dir string) error {
-			return (&domains{turns: o.turns, each: 500, rate: 50, dir: dir, binaries: binaries, out: out}).run(ctx)
+			return (&domains{turns: o.turns, each: 500, rate: 40, dir: dir, binaries: binaries, out: out}).run(ctx)
 		}},
 		{"storm", func(ctx context.Context, dir string) error {
 			return (&storm{deliveries: 4000, dir: dir, binaries: binaries, out: out}).run(ctx)
