@@ -56,7 +56,7 @@ fuzz: ## fuzz each target for FUZZTIME (1m)
 bench: bin/temporal ## measure acknowledgements, starts and what a delivery costs
 	@go run ./cmd/bench
 	go test -run '^$$' -bench . -benchmem ./ingress/ ./internal/sentry/
-	go test -run '^$$' -bench Backlog -benchtime 1x ./internal/journal/
+	go test -run '^$$' -bench Backlog -benchtime 1x ./internal/forwarder/
 
 .PHONY: chaos
 chaos: bin/temporal ## send 20,000 deliveries while everything is killed, then count the runs

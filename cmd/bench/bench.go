@@ -41,10 +41,12 @@ import (
 type bench struct {
 	dir  string
 	each time.Duration
+	only string // one of the measurements; "": all
 	out  io.Writer
 
 	binaries string
-	journals int // used so far
+	journals int    // used so far
+	admin    string // base address of the ingress that was started last
 }
 
 // parallel is how many starts the raw loop and the forwarder have under way.
@@ -56,10 +58,18 @@ func (b *bench) run(ctx context.Context) error {
 	if b.binaries, err = proc.Build(ctx, b.dir); err != nil {
 		return err
 	}
-	if err := b.acknowledgements(ctx); err != nil {
-		return err
+	for _, measure := range []struct {
+		name string
+		do   func(context.Context) error
+	}{{"acknowledgements", b.acknowledgements}, {"starts", b.starts}, {"memory", b.memory}} {
+		if b.only != "" && b.only != measure.name {
+			continue
+		}
+		if err := measure.do(ctx); err != nil {
+			return err
+		}
 	}
-	return b.starts(ctx)
+	return nil
 }
 
 // acknowledgements prints how many deliveries a second are acknowledged: by a
@@ -170,9 +180,10 @@ func (b *bench) startIngress(ctx context.Context, temporal string) (string, *pro
 	}
 	b.journals++
 	address := "127.0.0.1:" + strconv.Itoa(ports[0])
+	b.admin = "http://127.0.0.1:" + strconv.Itoa(ports[1])
 	p := &proc.Program{Binary: filepath.Join(b.binaries, "ingress"), Log: filepath.Join(b.dir, "ingress.log"), Environ: []string{
 		"SENTRY_CLIENT_SECRET=" + hook.DevelopmentSecret, "TEMPORAL_ADDRESS=" + temporal,
-		"LISTEN_ADDR=" + address, "ADMIN_ADDR=127.0.0.1:" + strconv.Itoa(ports[1]),
+		"LISTEN_ADDR=" + address, "ADMIN_ADDR=" + strings.TrimPrefix(b.admin, "http://"),
 		"JOURNAL_DIR=" + filepath.Join(b.dir, "journal"+strconv.Itoa(b.journals)), "JOURNAL_MAX_BYTES=" + strconv.Itoa(16<<30),
 	}}
 	if err := p.Start(); err != nil {

@@ -18,9 +18,10 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	each := flag.Duration("each", 4*time.Second, "measure each cell of the table for this long")
 	dir := flag.String("dir", "", "keep journals in this directory: it decides what fsync costs (default: a temporary one)")
+	only := flag.String("only", "", "measure only this: acknowledgements, starts or memory")
 	bare := flag.String("serve-bare", "", "only be the server to compare with, at this address")
 	flag.Parse()
-	err := run(ctx, *dir, *each, *bare)
+	err := run(ctx, bench{dir: *dir, each: *each, only: *only, out: os.Stdout}, *bare)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -28,7 +29,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, dir string, each time.Duration, bare string) error {
+func run(ctx context.Context, b bench, bare string) error {
 	if bare != "" {
 		l, err := net.Listen("tcp", bare)
 		if err != nil {
@@ -36,13 +37,12 @@ func run(ctx context.Context, dir string, each time.Duration, bare string) error
 		}
 		return serveBare(ctx, l)
 	}
-	if dir == "" {
+	if b.dir == "" {
 		var err error
-		if dir, err = os.MkdirTemp(".", ".bench-"); err != nil { // /tmp may be in memory
+		if b.dir, err = os.MkdirTemp(".", ".bench-"); err != nil { // /tmp may be in memory
 			return err
 		}
-		defer os.RemoveAll(dir)
+		defer os.RemoveAll(b.dir)
 	}
-	b := bench{dir: dir, each: each, out: os.Stdout}
 	return b.run(ctx)
 }

@@ -1,6 +1,8 @@
-// Command chaos kills the parts of a stack under load, again and again, and then
-// asks Temporal whether every delivery that was acknowledged has exactly one
-// completed run of each workflow that wants it.
+// Command chaos shows what can be relied on when parts fail. It kills everything
+// under load, again and again, and then asks Temporal whether every delivery that
+// was acknowledged has exactly one completed run of each workflow that wants it;
+// it breaks one of two integrations in every way and measures what the other
+// notices; and it has one project storm and looks after another.
 package main
 
 import (
@@ -8,24 +10,91 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
+
+	"sentry-temporal/cmd/internal/proc"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	var e experiment
-	flag.IntVar(&e.deliveries, "deliveries", 20_000, "send this many")
-	flag.IntVar(&e.rate, "rate", 300, "send this many a second")
-	flag.StringVar(&e.dir, "dir", "", "keep everything in this directory (default: a temporary one, in memory if there is /dev/shm)")
+	var o options
+	flag.IntVar(&o.deliveries, "deliveries", 20_000, "send this many while everything is killed")
+	flag.IntVar(&o.rate, "rate", 300, "send this many a second while everything is killed")
+	flag.IntVar(&o.turns, "turns", 3, "break each thing this many times")
+	flag.StringVar(&o.only, "only", "", "do only this: kills, domains or storm")
+	flag.StringVar(&o.dir, "dir", "", "keep everything in this directory (default: a temporary one, in memory if there is /dev/shm)")
 	flag.Parse()
-	e.out = os.Stdout
-	err := e.run(ctx)
+	err := run(ctx, o, os.Stdout)
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		os.Exit(1)
 	}
+}
+
+type options struct {
+	deliveries, rate int // of kills
+	turns            int // of domains
+	only             string
+	dir              string
+}
+
+func run(ctx context.Context, o options, out io.Writer) (err error) {
+	if o.dir == "" {
+		if o.dir, err = temporary(); err != nil {
+			return err
+		}
+		defer func() {
+			if err == nil {
+				_ = os.RemoveAll(o.dir)
+			} else {
+				err = fmt.Errorf("%w (logs are in %s)", err, o.dir)
+			}
+		}()
+	}
+	binaries, err := proc.Build(ctx, o.dir)
+	if err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		name string
+		run  func(ctx context.Context, dir string) error
+	}{
+		{"kills", func(ctx context.Context, dir string) error {
+			return (&experiment{deliveries: o.deliveries, rate: o.rate, dir: dir, binaries: binaries, out: out}).run(ctx)
+		}},
+		{"domains", func(ctx context.Context, dir string) error {
+			return (&domains{turns: o.turns, each: 500, rate: 40, dir: dir, binaries: binaries, out: out}).run(ctx)
+		}},
+		{"storm", func(ctx context.Context, dir string) error {
+			return (&storm{deliveries: 4000, dir: dir, binaries: binaries, out: out}).run(ctx)
+		}},
+	} {
+		if o.only != "" && o.only != part.name {
+			continue
+		}
+		dir := filepath.Join(o.dir, part.name)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "== %s\n", part.name)
+		if err := part.run(ctx, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// temporary makes a directory.
+func temporary() (string, error) {
+	memory := "/dev/shm" // SQLite is slow where fsync is
+	if info, err := os.Stat(memory); err != nil || !info.IsDir() {
+		memory = ""
+	}
+	return os.MkdirTemp(memory, "sentry-temporal-chaos-")
 }

@@ -25,7 +25,7 @@ func BenchmarkAppend(b *testing.B) {
 			b.Run("journal/"+name, func(b *testing.B) {
 				j := openJournal(b, b.TempDir(), Options{MaxBytes: 8 << 30})
 				concurrently(b, callers, func(i int64) error {
-					return appendTo(context.Background(), j, backlogged(i, body))
+					return appendTo(context.Background(), j, numbered(i, body))
 				})
 			})
 			b.Run("fsync/"+name, func(b *testing.B) {
@@ -64,7 +64,7 @@ func concurrently(b *testing.B, callers int, do func(i int64) error) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "appends/s")
 }
 
-func backlogged(i int64, body string) sentry.Envelope {
+func numbered(i int64, body string) sentry.Envelope {
 	id := fmt.Sprintf("%032x", i)
 	env := deliveryOf(id)
 	env.Headers = map[string]string{

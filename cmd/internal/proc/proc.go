@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -61,6 +63,22 @@ func (p *Program) Kill() {
 	_ = p.process.Kill() // it may be gone already
 	_, _ = p.process.Wait()
 	p.process = nil
+}
+
+// Memory returns a value of /proc/<pid>/status in bytes, such as VmRSS, or 0
+// where there is none.
+func (p *Program) Memory(name string) int64 {
+	if p.process == nil {
+		return 0
+	}
+	status, _ := os.ReadFile("/proc/" + strconv.Itoa(p.process.Pid) + "/status") // elsewhere than on Linux there is none
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
 }
 
 // AwaitListening returns when somebody listens at address.
