@@ -282,12 +282,14 @@ func (f *temporal) tried() []attempt {
 	return slices.Clone(f.attempts)
 }
 
-// mend has all starts succeed from now on.
-func (f *temporal) mend() {
+func (f *temporal) failWith(fail func(ctx context.Context, key string) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.fail = nil
+	f.fail = fail
 }
+
+// mend has all starts succeed from now on.
+func (f *temporal) mend() { f.failWith(nil) }
 
 // runForwarder runs a forwarder until stop is called or the test ends.
 func runForwarder(t testing.TB, j *journal.Journal, f *temporal, o Options) (stop func()) {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -228,4 +229,17 @@ func setAside(t testing.TB, dir string) []string {
 	files, err := filepath.Glob(filepath.Join(dir, fileName+".damaged-*"))
 	must(t, err)
 	return files
+}
+
+// copyJournal copies the file of a journal to a new directory, as a process
+// that is killed at this moment leaves it.
+func copyJournal(t testing.TB, dir string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, fileName))
+	must(t, err)
+	to := t.TempDir()
+	path := filepath.Join(to, fileName)
+	must(t, os.WriteFile(path, bytes.TrimRight(data, "\x00"), 0o600))
+	must(t, os.Truncate(path, int64(len(data))))
+	return to
 }
