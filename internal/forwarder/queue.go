@@ -153,6 +153,9 @@ func sooner(a, b time.Duration) time.Duration {
 	return a
 }
 
+// maxAgain is how often a lane that waits probes with those that have failed once.
+const maxAgain = 4
+
 // maxWeight is the most that one delivery is on its way to Temporal.
 const maxWeight = 2 << 20
 
@@ -174,8 +177,8 @@ func (l *lane) next(now time.Time, share int64) (i *item, wait time.Duration) {
 	wait = left
 	// Those that failed come first, but only in half of the slots: they must not
 	// keep the others waiting. And when it is only for them that nothing
-	// succeeds, another one must show it.
-	if again == nil || l.repeating >= (l.o.Parallel+1)/2 || l.level > 0 && again.attempts > 1 {
+	// succeeds, another one must show it, soon and however many they are.
+	if again == nil || l.repeating >= (l.o.Parallel+1)/2 || l.level > 0 && (again.attempts > 1 || l.level > maxAgain) {
 		i, left := l.take(now)
 		if i != nil {
 			return i, 0
