@@ -55,8 +55,8 @@ type Options struct {
 	// Parallel is how many deliveries of a lane are started at once. Default 16.
 	Parallel int
 	// MaxBytes is about how many bytes of all lanes are on their way to Temporal,
-	// compressed. Each lane has an even share of it, and at least one delivery.
-	// Default 32 MiB.
+	// compressed. Each lane has an even share of it, at least one delivery, and
+	// at most one more than its share. Default 32 MiB.
 	MaxBytes int64
 	// AttemptTimeout bounds one start. Default 10 s.
 	AttemptTimeout time.Duration
@@ -331,7 +331,7 @@ func (f *Forwarder) park(ctx context.Context, i *item, code journal.Code, cause 
 	switch err := f.journal.ParkFor(ctx, i.ID, code, cause.Error()); {
 	case err == nil:
 		f.o.Log.ErrorContext(ctx, "delivery parked", keyDeliveryID, i.ID, telemetry.KeyIntegration, i.Group.Integration,
-			telemetry.KeyNamespace, i.Group.Namespace, telemetry.KeyReason, string(code), telemetry.KeyError, cause.Error())
+			telemetry.KeyNamespace, i.Group.Namespace, telemetry.KeyReason, string(code), telemetry.KeyError, brief(cause))
 	case !errors.Is(err, journal.ErrNotFound):
 		return result{item: i, err: fmt.Errorf("%w (%s)", err, cause.Error())} // err alone says what happens
 	}
@@ -405,12 +405,14 @@ func (f *Forwarder) settle(q *queue, r result) {
 	switch {
 	case r.err != nil:
 		f.journal.Retrying()
-		if q.failed(r.item, r.err, time.Now()) {
-			r.item.giveUp(r.err)
+		now := time.Now()
+		if q.failed(r.item, r.err, now) && r.item.cause == nil {
+			r.item.giveUp(r.err, now)
 		}
 	case r.started:
 		q.succeeded(r.item)
-	default: // that one was parked says nothing about the rest
+	default: // that one was parked says nothing about the rest, and nothing was started
 		q.ended(r.item)
+		r.item.source.next = time.Time{}
 	}
 }

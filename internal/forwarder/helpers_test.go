@@ -347,6 +347,15 @@ func slow(d time.Duration) func(context.Context, string) error {
 	}
 }
 
+// oddly fails after d, or when ctx ends.
+func oddly(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+	return errOdd
+}
+
 func hang(ctx context.Context, _ string) error {
 	<-ctx.Done()
 	return ctx.Err()

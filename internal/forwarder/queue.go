@@ -2,12 +2,15 @@ package forwarder
 
 import (
 	"cmp"
+	"container/heap"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/telemetry"
 )
 
@@ -28,15 +31,17 @@ type lane struct {
 	sources []*source // by turns
 	turn    int       // whose is next
 	fresh   int       // deliveries in sources
-	repeat  []*item   // that failed, not running
+	repeat  repeats   // that failed, not running
 
-	running   int
-	repeating int   // of running: that failed before
-	bytes     int64 // of running
+	running        int
+	bytes          int64 // of running
+	repeating      int   // of running: that failed before
+	repeatingBytes int64
+	freshNext      bool // where only one at a time is tried: not again one that failed
 
 	level     int       // 0 while starts succeed, and one more with each probe that fails
-	probing   bool      // a probe is running
-	resume    time.Time // when to probe next
+	probe     *item     // that is running
+	resume    time.Time // when to probe next, or while nothing succeeds to start one more
 	failures  int       // of single deliveries since the last success
 	successes uint64    // ever
 	problem   error     // of the lane; nil while level is 0
@@ -74,11 +79,33 @@ type item struct {
 	source *source
 
 	attempts  int       // that failed
-	first     time.Time // when the first of them did
-	successes uint64    // of the lane by then
 	due       time.Time // when to repeat it, while others succeed
 	level     int       // of the lane when it was last started
+	successes uint64    // of the lane when it failed last
+	lone      int       // failures since before which others have succeeded
+	first     time.Time // when the first of those was
 	cause     error     // for which it is to be parked; nil if it is to be started
+}
+
+// repeats is a heap of deliveries that failed, the first due on top.
+type repeats []*item
+
+func (r repeats) Len() int { return len(r) }
+func (r repeats) Less(a, b int) bool {
+	return cmp.Or(r[a].due.Compare(r[b].due), cmp.Compare(r[a].ID, r[b].ID)) < 0
+}
+func (r repeats) Swap(a, b int) { r[a], r[b] = r[b], r[a] }
+
+// Push implements [heap.Interface].
+func (r *repeats) Push(i any) { *r = append(*r, i.(*item)) } //nolint:forcetypeassert // nothing else is in it
+
+// Pop implements [heap.Interface].
+func (r *repeats) Pop() any {
+	last := len(*r) - 1
+	i := (*r)[last]
+	(*r)[last] = nil
+	*r = (*r)[:last]
+	return i
 }
 
 func compareLanes(a, b Lane) int {
@@ -124,7 +151,7 @@ func (l *lane) source(integration string) *source {
 	}
 	s := &source{name: integration, byName: map[string]*project{}}
 	if most := l.o.MaxStartsPerSecond[integration]; most > 0 {
-		s.pause = time.Duration(float64(time.Second) / most)
+		s.pause = time.Duration(min(float64(time.Second)/most, float64(time.Hour)))
 	}
 	l.sources = append(l.sources, s)
 	return s
@@ -159,8 +186,9 @@ const maxWeight = 2 << 20
 func (i *item) weight() int64 { return min(i.Size, maxWeight) }
 
 func (l *lane) next(now time.Time, share int64) (i *item, wait time.Duration) {
-	if l.level > 0 {
-		if l.probing {
+	careful := l.level > 0 || l.failures >= l.o.Parallel
+	if careful {
+		if l.probe != nil {
 			return nil, 0
 		}
 		if wait := l.resume.Sub(now); wait > 0 {
@@ -170,43 +198,53 @@ func (l *lane) next(now time.Time, share int64) (i *item, wait time.Duration) {
 	if l.running >= l.o.Parallel || l.running > 0 && l.bytes >= share {
 		return nil, 0
 	}
-	again, left := l.again(now)
-	wait = left
-	// Those that failed come first, but only in half of the slots: they must not
-	// keep the others waiting. And when it is only for them that nothing
-	// succeeds, another one must show it.
-	if again == nil || l.repeating >= (l.o.Parallel+1)/2 || l.level > 0 && again.attempts > 1 {
-		i, left := l.take(now)
+	// Those that failed come first, but with half of the slots and bytes: they
+	// must not keep the others waiting. And when it is only for them that nothing
+	// succeeds, every second one that is tried must show it.
+	enough := l.repeating >= (l.o.Parallel+1)/2 || l.repeating > 0 && l.repeatingBytes >= share/2
+	if enough || careful && l.freshNext {
+		if i, wait = l.take(now); i != nil {
+			return i, 0
+		}
+	}
+	if !enough {
+		i, left := l.again(now)
 		if i != nil {
 			return i, 0
 		}
 		wait = sooner(wait, left)
 	}
-	if again == nil || l.repeating >= (l.o.Parallel+1)/2 {
-		return nil, wait
-	}
-	if left := again.source.next.Sub(now); left > 0 {
+	if i, left := l.take(now); i != nil {
+		return i, 0
+	} else {
 		return nil, sooner(wait, left)
 	}
-	l.repeat = slices.DeleteFunc(l.repeat, func(i *item) bool { return i == again })
-	l.repeating++
-	l.start(again, now)
-	return again, 0
 }
 
-// again returns the delivery to repeat next, if one is due, and else how long
-// until one is. A lane that waits repeats without regard to that.
-func (l *lane) again(now time.Time) (best *item, wait time.Duration) {
-	for _, i := range l.repeat {
-		if left := i.due.Sub(now); l.level == 0 && left > 0 {
-			wait = sooner(wait, left)
+// again returns a delivery that failed and is due, or else how long until one is.
+// A lane that waits repeats without regard to that.
+func (l *lane) again(now time.Time) (i *item, wait time.Duration) {
+	for len(l.repeat) > 0 {
+		first := l.repeat[0]
+		if left := first.due.Sub(now); left > 0 && l.level == 0 {
+			return nil, left
+		}
+		if left := first.source.next.Sub(now); left > 0 { // its integration is capped: the others need not wait
+			if l.level > 0 && first.due.Equal(first.source.next) {
+				return nil, left // as all that are left
+			}
+			first.due = first.source.next
+			heap.Fix(&l.repeat, 0)
 			continue
 		}
-		if best == nil || cmp.Or(cmp.Compare(i.attempts, best.attempts), cmp.Compare(i.ID, best.ID)) < 0 {
-			best = i
-		}
+		heap.Pop(&l.repeat)
+		l.repeating++
+		l.repeatingBytes += first.weight()
+		l.start(first, now)
+		l.freshNext = true
+		return first, 0
 	}
-	return best, wait
+	return nil, 0
 }
 
 // take returns the oldest delivery of the project whose turn it is, of the
@@ -227,6 +265,7 @@ func (l *lane) take(now time.Time) (i *item, wait time.Duration) {
 		i := s.take()
 		i.lane, i.source = l, s
 		i.Group.Namespace = l.name.Namespace
+		l.freshNext = false
 		l.start(i, now)
 		return i, 0
 	}
@@ -250,8 +289,13 @@ func (s *source) take() *item {
 func (l *lane) start(i *item, now time.Time) {
 	l.running++
 	l.bytes += i.weight()
-	l.probing = l.level > 0
 	i.level = l.level
+	switch {
+	case l.level > 0:
+		l.probe = i
+	case l.failures >= l.o.Parallel:
+		l.resume = now.Add(l.o.MinBackoff)
+	}
 	if i.source.pause > 0 {
 		i.source.next = now.Add(i.source.pause * time.Duration(max(i.Starts, 1)))
 	}
@@ -265,9 +309,10 @@ func (q *queue) ended(i *item) {
 	l.bytes -= i.weight()
 	if i.attempts > 0 {
 		l.repeating--
+		l.repeatingBytes -= i.weight()
 	}
-	if i.level > 0 {
-		l.probing = false
+	if l.probe == i {
+		l.probe = nil
 	}
 }
 
@@ -280,44 +325,59 @@ func (q *queue) succeeded(i *item) {
 	}
 	l.successes++
 	l.failures = 0
-	l.level, l.probing, l.reported, l.problem = 0, false, false, nil
+	l.level, l.probe, l.reported, l.problem = 0, nil, false, nil
 }
 
 // failed notes that i must be repeated, and reports whether that should end.
 func (q *queue) failed(i *item, err error, now time.Time) (enough bool) {
 	q.ended(i)
 	l := i.lane
-	if i.attempts == 0 {
-		i.first, i.successes = now, l.successes
+	switch {
+	case i.attempts == 0:
+	case l.successes > i.successes && !keepsTrying(err):
+		if i.lone++; i.lone == 1 {
+			i.first = now
+		}
 	}
 	i.attempts++
+	i.successes = l.successes
 	i.due = now.Add(l.backoff(i.attempts))
-	l.repeat = append(l.repeat, i)
-	d, _ := dispose(err)
-	if d == alone {
-		l.failures++
-	}
-	// A lane in which nothing succeeds waits, too, whatever the errors. One that
-	// was under way with another that failed first says nothing more.
-	if i.level == l.level && (d == withLane || l.failures >= l.o.Parallel) {
+	heap.Push(&l.repeat, i)
+	switch d, _ := dispose(err); {
+	case d != withLane:
+		if l.failures++; l.failures >= l.o.Parallel {
+			l.notice(err, now)
+		}
+	case i.level == l.level: // else it was under way with another that failed first
 		l.backOff(err, now)
 	}
-	return !keepsTrying(err) && i.attempts >= l.o.GiveUpAttempts && now.Sub(i.first) >= l.o.GiveUpAfter && l.successes > i.successes
+	return i.lone >= l.o.GiveUpAttempts && now.Sub(i.first) >= l.o.GiveUpAfter
 }
 
 // backOff makes the lane wait.
 func (l *lane) backOff(err error, now time.Time) {
-	if l.level == 0 {
+	l.level++
+	l.resume = now.Add(l.backoff(l.level))
+	l.notice(err, now)
+}
+
+// notice takes note of a problem of the lane.
+func (l *lane) notice(err error, now time.Time) {
+	if l.problem == nil {
 		l.since = now
 	}
-	l.level++
 	l.problem = err
-	l.resume = now.Add(l.backoff(l.level))
 	if now.Sub(l.logged) >= logInterval {
 		l.logged, l.reported = now, true
 		l.o.Log.Warn("cannot forward deliveries, will go on trying", keyConnection, l.name.Connection,
-			telemetry.KeyNamespace, l.name.Namespace, keyPending, l.waiting(), telemetry.KeyError, err.Error())
+			telemetry.KeyNamespace, l.name.Namespace, keyPending, l.waiting(), telemetry.KeyError, brief(err))
 	}
+}
+
+// brief returns err's text, cut to what a line or a page shows.
+func brief(err error) string {
+	const most = 500 // bytes
+	return strings.ToValidUTF8(sentry.Cut(err.Error(), most), "")
 }
 
 // logInterval is how often a lane that fails is in the log.
@@ -335,8 +395,8 @@ func (l *lane) backoff(n int) time.Duration {
 }
 
 // giveUp has i parked with the next attempt.
-func (i *item) giveUp(err error) {
-	i.cause = fmt.Errorf("failed %d times in %s while others succeeded: %w", i.attempts, time.Since(i.first).Round(time.Second), err)
+func (i *item) giveUp(err error, now time.Time) {
+	i.cause = fmt.Errorf("failed %d times in %s while others succeeded: %w", i.lone, now.Sub(i.first).Round(time.Second), err)
 }
 
 func (l *lane) waiting() int { return l.fresh + len(l.repeat) + l.running }
@@ -344,7 +404,7 @@ func (l *lane) waiting() int { return l.fresh + len(l.repeat) + l.running }
 func (l *lane) stats() LaneStats {
 	s := LaneStats{Lane: l.name, Waiting: l.waiting(), Running: l.running}
 	if l.problem != nil {
-		s.Failing, s.Since = l.problem.Error(), l.since
+		s.Failing, s.Since = brief(l.problem), l.since
 	}
 	return s
 }

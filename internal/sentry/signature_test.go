@@ -21,6 +21,14 @@ func TestSignIsHMACSHA256InLowerCaseHex(t *testing.T) {
 	}
 }
 
+// other returns another hex digit.
+func other(digit string) string {
+	if digit == "0" {
+		return "1"
+	}
+	return "0"
+}
+
 func TestVerify(t *testing.T) {
 	const secret, body = "kept-to-ourselves", `{"action":"created","data":{"comment":"Zürich 🧾"}}`
 	signature := sentry.Sign(secret, []byte(body))
@@ -52,6 +60,8 @@ func TestVerify(t *testing.T) {
 		"a space behind it":                        {one, body, signature + " ", sentry.ErrSignatureMalformed},
 		"64 characters, not hex":                   {one, body, strings.Repeat("g", 64), sentry.ErrSignatureMalformed},
 		"hex but for its last digit":               {one, body, signature[:63] + "x", sentry.ErrSignatureMalformed},
+		"another last digit":                       {one, body, signature[:63] + other(signature[63:]), sentry.ErrSignatureMismatch},
+		"another first digit":                      {one, body, other(signature[:1]) + signature[1:], sentry.ErrSignatureMismatch},
 		"prefixed with sha256=":                    {one, body, "sha256=" + signature, sentry.ErrSignatureMalformed},
 		"prefixed with sha256=, 64 bytes in all":   {one, body, "sha256=" + signature[7:], sentry.ErrSignatureMalformed},
 	}

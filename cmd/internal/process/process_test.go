@@ -79,7 +79,7 @@ func TestMain(m *testing.M) {
 	}, triage.On("sentry.installation.held"))
 	workflows.All = append(workflows.All, slowWorkflow, stumbling, holding)
 	activities.All = append(activities.All, slowActivity, heldActivity)
-	devservertest.Main(m, devserver.Options{Namespaces: []string{"mobile"}})
+	devservertest.Main(m, devserver.Options{Namespaces: []string{"mobile", "bare"}})
 }
 
 var integrations = []config.Integration{
