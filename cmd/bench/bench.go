@@ -308,6 +308,7 @@ func (b *bench) drain(ctx context.Context, connections *starter.Connections, env
 	starts := starter.New(connections, slog.New(slog.DiscardHandler))
 	planner := routes.NewPlanner(workflows.All, integrations)
 	forwarding, stop := context.WithCancel(ctx)
+	go starts.Run(forwarding) // knows what the namespace takes, as in the ingress
 	done := make(chan struct{}, len(envelopes))
 	lanes := forwarder.New(kept, func(env sentry.Envelope, plan []routes.Operation) (func(context.Context) ([]starter.Run, error), error) {
 		start, err := starts.Prepare(env, plan)

@@ -47,7 +47,7 @@ var dispositions = []struct {
 	code        journal.Code
 }{
 	{"its record is damaged", is(journal.ErrDamaged), parked, journal.Damaged},
-	{"a panic", isA[*panicError], parked, journal.Bug},
+	{"a panic", isA[*starter.PanicError], parked, journal.Bug},
 	{"over Temporal's size", is(starter.ErrTooLarge), parked, journal.TooLarge},
 	{"integration or namespace not configured", is(starter.ErrNotConfigured), parked, journal.NotConfigured},
 	{"a plan that this build cannot carry out", is(starter.ErrUnknownPlan), parked, journal.Refused},

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -212,7 +211,8 @@ func (f *Forwarder) Alive() error {
 }
 
 // Run forwards until ctx ends. Then it goes on for up to DrainTimeout with what
-// is pending in lanes that do not fail just now, and makes sure of the deletions.
+// is pending and can start at once, neither failing nor capped, and makes sure of
+// the deletions.
 // What is left is for the next Run, in this process or another.
 func (f *Forwarder) Run(ctx context.Context) {
 	starts, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -342,7 +342,7 @@ func (f *Forwarder) park(ctx context.Context, i *item, code journal.Code, cause 
 // forward starts what is planned for a delivery. While it waits for Temporal it
 // holds what is sent and no more.
 func (f *Forwarder) forward(ctx context.Context, i *item) ([]starter.Run, error) {
-	if _, ok := f.o.Connection(i.Group.Integration); !ok && i.Group.Integration != "" {
+	if _, ok := f.o.Connection(i.Group.Integration); !ok && i.Group.Integration != "" { // "" is that of a damaged record
 		return nil, fmt.Errorf("integration %s: %w", i.Group.Integration, starter.ErrNotConfigured)
 	}
 	trace, start, err := f.ready(ctx, i)
@@ -359,37 +359,42 @@ func (f *Forwarder) forward(ctx context.Context, i *item) ([]starter.Run, error)
 
 // ready reads a delivery and prepares its start.
 func (f *Forwarder) ready(ctx context.Context, i *item) (trace string, start func(context.Context) ([]starter.Run, error), err error) {
-	if i.Size > small {
-		weight := min(i.Size, maxLarge)
+	start, err = f.encode(ctx, i.Size, func() (func(context.Context) ([]starter.Run, error), error) {
+		d, err := f.journal.Read(i.ID)
+		if err != nil {
+			return nil, err
+		}
+		trace = d.Trace
+		return recovered(ctx, f.o.Log, func() (func(context.Context) ([]starter.Run, error), error) {
+			return f.prepare(d.Envelope, d.Operations)
+		})
+	})
+	return trace, start, err
+}
+
+// encode calls do, which takes several times size in memory: for large ones one
+// after the other.
+func (f *Forwarder) encode(ctx context.Context, size int64, do func() (func(context.Context) ([]starter.Run, error), error)) (func(context.Context) ([]starter.Run, error), error) {
+	if size > small {
+		weight := min(size, maxLarge)
 		if err := f.large.Acquire(ctx, weight); err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		defer f.large.Release(weight)
 	}
-	d, err := f.journal.Read(i.ID)
-	if err != nil {
-		return "", nil, err
-	}
-	start, err = recovered(ctx, f.o.Log, func() (func(context.Context) ([]starter.Run, error), error) {
-		return f.prepare(d.Envelope, d.Operations)
-	})
-	return d.Trace, start, err
+	return do()
 }
 
-// panicError is a panic in a [Prepare] or a start: a bug, which repeating does
-// not mend.
-type panicError struct{ value any }
-
-func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
-
+// recovered calls do, and makes an error of a panic, which the log has, too.
 func recovered[T any](ctx context.Context, log *slog.Logger, do func() (T, error)) (result T, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &panicError{p}
-			log.ErrorContext(ctx, "panic while starting runs", telemetry.KeyError, err.Error(), telemetry.KeyStack, string(debug.Stack()))
-		}
-	}()
-	return do()
+	err = starter.Recovered(func() (err error) {
+		result, err = do()
+		return err
+	})
+	if p, panicked := errors.AsType[*starter.PanicError](err); panicked {
+		log.ErrorContext(ctx, "panic while starting runs", telemetry.KeyError, brief(err), telemetry.KeyStack, p.Stack)
+	}
+	return result, err
 }
 
 func ranOf(runs []starter.Run) []journal.Ran {

@@ -276,6 +276,13 @@ func (f *temporal) runs() []string {
 	return slices.Clone(f.started)
 }
 
+// atOnce returns how many starts were under way at the same time.
+func (f *temporal) atOnce() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.most
+}
+
 func (f *temporal) tried() []attempt {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -3,6 +3,7 @@ package forwarder
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -17,8 +18,9 @@ const (
 	// diskPatience is how long the disk has to keep a delivery. What is left of
 	// Sentry's second then is for a start without the journal.
 	diskPatience = 350 * time.Millisecond
-	// maxDirect is how many deliveries at once are started without the journal.
-	maxDirect = 16
+	// maxDirect is how many deliveries of an integration at once are started
+	// without the journal.
+	maxDirect = 8
 )
 
 // Inbox takes deliveries into a journal that is being forwarded.
@@ -27,7 +29,9 @@ type Inbox struct {
 	forwarder *Forwarder
 	starter   Starter
 	plan      func(sentry.Envelope, sentry.Subject) []routes.Operation
-	direct    *semaphore.Weighted
+
+	mu     sync.Mutex
+	direct map[string]*semaphore.Weighted // by integration
 }
 
 // Starter is what an [Inbox] needs of a [starter.Starter].
@@ -40,7 +44,7 @@ type Starter interface {
 // NewInbox returns an Inbox. plan tells what is to be done for a delivery; one
 // for which that is nothing is not kept.
 func NewInbox(f *Forwarder, s Starter, plan func(sentry.Envelope, sentry.Subject) []routes.Operation) *Inbox {
-	return &Inbox{journal: f.journal, forwarder: f, starter: s, plan: plan, direct: semaphore.NewWeighted(maxDirect)}
+	return &Inbox{journal: f.journal, forwarder: f, starter: s, plan: plan, direct: map[string]*semaphore.Weighted{}}
 }
 
 // Deliver keeps env, which is about subject, and returns the key that it has and
@@ -107,17 +111,31 @@ func (b *Inbox) Deliver(ctx context.Context, env sentry.Envelope, subject sentry
 
 // startNow starts a delivery that could not be kept.
 func (b *Inbox) startNow(ctx context.Context, env sentry.Envelope, plan []routes.Operation) ([]starter.Run, error) {
-	if err := b.direct.Acquire(ctx, 1); err != nil {
+	direct := b.directOf(env.IntegrationID)
+	if err := direct.Acquire(ctx, 1); err != nil {
 		return nil, errors.Join(errors.New("start without the journal: too many of them"), err)
 	}
-	defer b.direct.Release(1)
+	defer direct.Release(1)
 	return recovered(ctx, b.forwarder.o.Log, func() ([]starter.Run, error) {
-		start, err := b.starter.Prepare(env, plan)
+		start, err := b.forwarder.encode(ctx, int64(len(env.Body)), func() (func(context.Context) ([]starter.Run, error), error) {
+			return b.starter.Prepare(env, plan)
+		})
 		if err != nil {
 			return nil, err
 		}
 		return start(ctx)
 	})
+}
+
+// directOf returns the slots of an integration: one whose namespace hangs does not
+// take those of others.
+func (b *Inbox) directOf(integration string) *semaphore.Weighted {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.direct[integration] == nil {
+		b.direct[integration] = semaphore.NewWeighted(maxDirect)
+	}
+	return b.direct[integration]
 }
 
 // existing returns runs that others have started.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -158,11 +159,36 @@ func TestStartsWithoutTheJournalAreBounded(t *testing.T) {
 			go func() { answers <- i.deliver(fmt.Sprint(n), 0) }()
 		}
 		synctest.Wait()
-		equal(t, i.temporal.most, maxDirect)
+		equal(t, i.temporal.atOnce(), maxDirect)
 		for range cap(answers) {
 			equal(t, errors.Is((<-answers).err, context.DeadlineExceeded), true)
 		}
 		i.temporal.failWith(nil)
 		equal(t, i.deliver("later", 0).status, starter.Started) // each has given its place back
+	})
+}
+
+// One whose namespace hangs does not take the places of others.
+func TestStartsWithoutTheJournalAreBoundedForEachIntegration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newInbox(t, journal.Options{MaxBytes: 1})
+		i.temporal.fail = func(ctx context.Context, key string) error {
+			if strings.HasPrefix(key, "bad") {
+				return hang(ctx, key)
+			}
+			return nil
+		}
+		for n := range 5 * maxDirect {
+			go i.deliver(fmt.Sprint("bad", n), 0)
+		}
+		synctest.Wait()
+		good := deliveryOf("good")
+		good.IntegrationID = "good"
+		began := time.Now()
+		_, runs, err := i.Deliver(t.Context(), good, sentry.Subject{}, 0)
+		must(t, err)
+		equal(t, runs[0].Status, starter.Started)
+		equal(t, time.Since(began), 0)
+		pass(2 * time.Second)
 	})
 }

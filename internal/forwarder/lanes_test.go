@@ -802,7 +802,7 @@ func TestDispositions(t *testing.T) {
 		code journal.Code
 	}{
 		"damaged":                  {journal.ErrDamaged, parked, journal.Damaged},
-		"panic":                    {&panicError{"x"}, parked, journal.Bug},
+		"panic":                    {&starter.PanicError{Value: "x"}, parked, journal.Bug},
 		"too large":                {starter.ErrTooLarge, parked, journal.TooLarge},
 		"not configured":           {starter.ErrNotConfigured, parked, journal.NotConfigured},
 		"unknown plan":             {starter.ErrUnknownPlan, parked, journal.Refused},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sentry-temporal/internal/routes"
@@ -66,7 +67,8 @@ func (j *Journal) Append(ctx context.Context, a Arrival) (Receipt, error) {
 
 func (j *Journal) append(ctx context.Context, a Arrival) (Receipt, error) {
 	id := identityOf(a.Envelope)
-	for {
+	again := false // it is kept and cannot be read: it enters once more
+	for ctx.Err() == nil {
 		j.mu.Lock()
 		if j.closed {
 			j.mu.Unlock()
@@ -74,7 +76,7 @@ func (j *Journal) append(ctx context.Context, a Arrival) (Receipt, error) {
 		}
 		at, key, known := j.find(id, a.Envelope)
 		switch {
-		case !known || j.arriving[at] == nil && j.unsure(at):
+		case !known || j.arriving[at] == nil && (again || j.unsure(at)):
 			c := &claim{identity: id, ended: make(chan struct{})}
 			j.arriving[at] = c
 			j.mu.Unlock()
@@ -83,14 +85,7 @@ func (j *Journal) append(ctx context.Context, a Arrival) (Receipt, error) {
 		case j.arriving[at] != nil:
 			c := j.arriving[at]
 			j.mu.Unlock()
-			select {
-			case <-c.ended:
-				repeated := c.receipt
-				repeated.Entered = false
-				return repeated, c.err
-			case <-ctx.Done():
-				return Receipt{}, ctx.Err()
-			}
+			return j.follow(ctx, a, at, key, c)
 		}
 		if done, ok := j.memory.ran[at]; ok {
 			j.mu.Unlock()
@@ -100,19 +95,65 @@ func (j *Journal) append(ctx context.Context, a Arrival) (Receipt, error) {
 		parked := j.index.parkedIDs[at]
 		j.mu.Unlock()
 		if !isPending {
-			a, err := j.readParked(parked)
-			if errors.Is(err, ErrNotFound) {
+			kept, err := j.readParked(parked)
+			switch {
+			case err == nil:
+				return Receipt{Key: key, Operations: kept.Operations}, nil
+			case errors.Is(err, ErrNotFound):
 				continue // it was put back or discarded meanwhile
 			}
-			return Receipt{Key: key, Operations: a.Operations}, err
+			again = true
+			continue
 		}
 		d, err := j.Read(pending)
-		if errors.Is(err, ErrNotFound) {
+		switch {
+		case err == nil:
+			return Receipt{Key: key, Operations: d.Operations, ID: pending}, nil
+		case errors.Is(err, ErrNotFound):
 			continue // it is done or parked by now
 		}
-		return Receipt{Key: key, Operations: d.Operations, ID: pending}, err
+		again = true
 	}
+	return Receipt{}, ctx.Err()
 }
+
+// follow waits for a delivery on its way in that this one repeats. If that takes
+// too long it is done instead: the first one may have given up.
+func (j *Journal) follow(ctx context.Context, a Arrival, at digest, key string, c *claim) (Receipt, error) {
+	waiting := ctx
+	if a.Patience > 0 {
+		limited, cancel := context.WithTimeout(ctx, a.Patience)
+		defer cancel()
+		waiting = limited
+	}
+	select {
+	case <-c.ended:
+		repeated := c.receipt
+		repeated.Entered = false
+		return repeated, c.err
+	case <-waiting.Done():
+	}
+	if a.Instead == nil {
+		return Receipt{}, waiting.Err()
+	}
+	a.Envelope.IdempotencyKey = key
+	operations := a.Plan(a.Envelope)
+	runs, err := a.Instead(ctx, a.Envelope, operations)
+	if err != nil {
+		return Receipt{}, errors.Join(waiting.Err(), err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.memory.add(at, ran{c.identity, pack(runs)})
+	if !c.over {
+		c.receipt = Receipt{Key: key, Operations: operations, Runs: runs}
+	}
+	j.end(at, c, nil)
+	return Receipt{Key: key, Operations: operations, Runs: runs}, nil
+}
+
+// errNoPlan says that an [Arrival] plans nothing.
+var errNoPlan = errors.New("nothing is planned for the delivery")
 
 // find returns under which key env is known or, if it is not, is to be. The
 // caller holds j.mu.
@@ -154,8 +195,22 @@ func (j *Journal) unsure(at digest) bool {
 
 // enter makes the delivery of c durable, or has it done instead.
 func (j *Journal) enter(ctx context.Context, a Arrival, at digest, c *claim) (Receipt, error) {
+	planned := false
+	defer func() {
+		if !planned { // a panic, too, must not leave others waiting for ever
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			j.end(at, c, errNoPlan)
+		}
+	}()
 	operations := a.Plan(a.Envelope)
+	if len(operations) == 0 {
+		return Receipt{}, errNoPlan
+	}
+	planned = true
+	j.mu.Lock()
 	c.receipt = Receipt{Key: a.Envelope.IdempotencyKey, Operations: operations, Entered: true}
+	j.mu.Unlock()
 	waiting := ctx
 	if a.Patience > 0 {
 		limited, cancel := context.WithTimeout(ctx, a.Patience)
@@ -234,7 +289,7 @@ func (j *Journal) keep(ctx context.Context, a Arrival, at digest, c *claim) erro
 			j.held[integration] -= e.size
 		}
 		switch {
-		case ch.err == nil:
+		case ch.err == nil && !c.over: // else it was done instead, and others read the receipt
 			c.receipt.ID = seq
 			j.end(at, c, nil)
 		case c.left:
@@ -254,7 +309,17 @@ func (j *Journal) keep(ctx context.Context, a Arrival, at digest, c *claim) erro
 	}
 	j.held[integration] += e.size
 	j.mu.Unlock()
-	return ch.wait(ctx)
+	if err = ch.wait(ctx); err == nil {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if at := slices.Index(j.queue, ch); at >= 0 { // nobody has begun to write it, and nobody waits for it any more
+		j.queue = slices.Delete(j.queue, at, at+1)
+		j.held[integration] -= e.size
+		c.settled = true
+	}
+	return err
 }
 
 // end ends c. The caller holds j.mu.

@@ -6,8 +6,9 @@
 // may be repeated, never left out, so what starts the runs must be idempotent.
 //
 // A delivery is known by its idempotency key, its event and its body while it is
-// kept, and as one of the last 100,000 that were done: only a true repetition is
-// folded into it. Another one that comes under its key gets a key of its own.
+// kept, and as one of the last 100,000 that were done since Open: only a true
+// repetition is folded into it. Another one that comes under its key gets a key
+// of its own.
 //
 // All of it is one bbolt file in a directory of its own. The file grows with the
 // most that was ever in it at once, to about twice [Options.MaxBytes] at worst,
@@ -222,7 +223,7 @@ func (j *Journal) Stats() Stats {
 }
 
 // Close makes durable what was appended or forwarded before and closes the
-// journal. Stop the [Forwarder] first.
+// journal. Stop what forwards first.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	if j.closed {

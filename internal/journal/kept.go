@@ -75,36 +75,47 @@ type Filter struct {
 	OlderThan                   time.Duration // received at least this long ago
 }
 
-// candidates returns the IDs, ascending, that the index does not rule out.
-func (j *Journal) candidates(f Filter) []uint64 {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var ids []uint64
+// candidates returns the IDs above after, ascending, that the index does not rule
+// out. It does not hold up others for long, however many there are.
+func (j *Journal) candidates(f Filter, after uint64) []uint64 {
 	asked := make(map[uint64]bool, len(f.IDs))
 	for _, id := range f.IDs {
 		asked[id] = true
 	}
-	consider := func(id uint64, e entry, of Group) {
-		switch {
-		case len(asked) > 0 && !asked[id],
-			f.Integration != "" && f.Integration != of.Integration,
-			f.Project != "" && f.Project != of.Project,
-			f.OlderThan > 0 && time.Since(e.received) < f.OlderThan:
-		default:
-			ids = append(ids, id)
-		}
+	means := func(id uint64, e entry, of Group) bool {
+		return (len(asked) == 0 || asked[id]) &&
+			(f.Integration == "" || f.Integration == of.Integration) &&
+			(f.Project == "" || f.Project == of.Project) &&
+			(f.OlderThan <= 0 || time.Since(e.received) >= f.OlderThan)
 	}
+	var ids []uint64
 	if f.State == Parked {
+		j.mu.Lock()
 		for id, e := range j.index.parked {
-			consider(id, e.entry, e.of)
+			if id > after && means(id, e.entry, e.of) {
+				ids = append(ids, id)
+			}
 		}
-	} else {
-		for id, e := range j.index.pending {
-			consider(id, e.entry, e.group.Group)
+		j.mu.Unlock()
+		slices.Sort(ids)
+		return ids
+	}
+	const some = 4096
+	for {
+		j.mu.Lock()
+		first, _ := slices.BinarySearch(j.index.order, after+1)
+		left := j.index.order[first:]
+		for _, id := range left[:min(some, len(left))] {
+			after = id
+			if e, ok := j.index.pending[id]; ok && means(id, e.entry, e.group.Group) {
+				ids = append(ids, id)
+			}
+		}
+		j.mu.Unlock()
+		if len(left) <= some {
+			return ids
 		}
 	}
-	slices.Sort(ids)
-	return ids
 }
 
 // lets reports whether f means an item that is among its candidates.
@@ -116,11 +127,18 @@ func (f Filter) lets(item Item) bool {
 // List returns up to limit deliveries that f means, with an ID above after, in
 // the order of their IDs: 0 for the first ones, then the last ID for more.
 func (j *Journal) List(f Filter, after uint64, limit int) ([]Item, error) {
-	ids := j.candidates(f)
-	first, _ := slices.BinarySearch(ids, after+1)
+	items, err := j.items(f, j.candidates(f, after), limit)
+	if err != nil {
+		return nil, fmt.Errorf("list deliveries: %w", err)
+	}
+	return items, nil
+}
+
+// items returns up to limit of those among ids that f means.
+func (j *Journal) items(f Filter, ids []uint64, limit int) ([]Item, error) {
 	var items []Item
 	err := j.view(func(b buckets) error {
-		for _, id := range ids[first:] {
+		for _, id := range ids {
 			if len(items) == limit {
 				break
 			}
@@ -130,10 +148,7 @@ func (j *Journal) List(f Filter, after uint64, limit int) ([]Item, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list deliveries: %w", err)
-	}
-	return items, nil
+	return items, err
 }
 
 // itemOf returns the item of a record, and false if there is none.
@@ -255,10 +270,10 @@ func (j *Journal) PutBackConfigured(ctx context.Context, configured func(integra
 		}
 	}
 	j.mu.Unlock()
-	if len(ids) == 0 {
-		return 0, nil
-	}
-	return j.PutBack(ctx, Filter{IDs: ids})
+	slices.Sort(ids)
+	n := 0
+	err := j.settleAll(ctx, ids, j.puttingBack, &n)
+	return n, err
 }
 
 // Discard deletes the deliveries that f means for good and returns how many those
@@ -270,48 +285,64 @@ func (j *Journal) Discard(ctx context.Context, f Filter) (int, error) {
 // all makes and commits a change of each delivery that f means. After an error,
 // those before stay changed.
 func (j *Journal) all(ctx context.Context, f Filter, changeOf func(id uint64) (*change, error)) (n int, err error) {
-	for after := uint64(0); ; {
-		items, err := j.List(f, after, maxBatch)
-		if err != nil || len(items) == 0 {
-			return n, err
+	for ids := range slices.Chunk(j.candidates(f, 0), maxBatch) {
+		if f.Event != "" || f.Reason != "" { // only the record tells
+			items, err := j.items(f, ids, len(ids))
+			if err != nil {
+				return n, err
+			}
+			ids = ids[:0]
+			for _, item := range items {
+				ids = append(ids, item.ID)
+			}
 		}
-		ids := make([]uint64, len(items))
-		for i, item := range items {
-			ids[i] = item.ID
-		}
-		after = ids[len(ids)-1]
 		if err := j.settleAll(ctx, ids, changeOf, &n); err != nil {
 			return n, err
 		}
 	}
+	return n, nil
 }
 
 // settleAll commits a change of each delivery in ids. With n it counts those that
 // were made and passes over what is gone or damaged.
 func (j *Journal) settleAll(ctx context.Context, ids []uint64, changeOf func(id uint64) (*change, error), n *int) error {
+	// Arrivals stand behind what is submitted, so that is little at a time.
+	const someBytes = 1 << 20
 	var changes []*change
-	var failed error
+	size := int64(0)
+	settle := func() error {
+		waiting := changes
+		changes, size = nil, 0
+		for _, c := range waiting {
+			err := c.wait(ctx)
+			switch {
+			case err == nil && n != nil:
+				*n++
+			case err != nil && (n == nil || !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDamaged)):
+				return err
+			}
+		}
+		return nil
+	}
 	for _, id := range ids {
 		c, err := changeOf(id)
+		if err != nil && n != nil && errors.Is(err, ErrNotFound) {
+			continue
+		}
 		if err == nil {
 			err = j.submit(c)
 		}
 		if err != nil {
-			failed = err
-			break
+			return errors.Join(settle(), err)
 		}
 		changes = append(changes, c)
-	}
-	for _, c := range changes {
-		err := c.wait(ctx)
-		switch {
-		case err == nil && n != nil:
-			*n++
-		case err != nil && (n == nil || !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDamaged)):
-			return err
+		if size += c.size; size >= someBytes || len(changes) == maxBatch {
+			if err := settle(); err != nil {
+				return err
+			}
 		}
 	}
-	return failed
+	return settle()
 }
 
 // parkingOf returns what makes a change that parks a delivery.

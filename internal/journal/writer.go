@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -91,6 +92,12 @@ func (j *Journal) write() {
 			return
 		}
 		j.begin()
+		if len(changes)+len(deletions) == 0 { // an empty commit proves little on a full disk
+			if err := j.tryDisk(); err != nil {
+				j.settle(nil, nil, false, err)
+				continue
+			}
+		}
 		kept, err := j.transact(changes, deletions)
 		if err != nil && len(changes) > 0 && len(deletions) > 0 && !kept {
 			// Deletions need little room, and make some.
@@ -102,12 +109,24 @@ func (j *Journal) write() {
 		case err != nil && time.Since(logged) >= logInterval:
 			broken, logged = true, time.Now()
 			j.log.Error("cannot write the journal", keyPath, j.path, telemetry.KeyError, err.Error())
-		case err == nil && broken && len(changes) > 0: // an empty commit proves little on a full disk
+		case err == nil && broken:
 			broken, logged = false, time.Time{}
 			j.log.Info("can write the journal again", keyPath, j.path)
 		}
 		j.settle(changes, deletions, kept, err)
 	}
+}
+
+// tryDisk returns an error if the disk does not take what a delivery needs.
+func (j *Journal) tryDisk() error {
+	path := j.path + ".try"
+	defer os.Remove(path)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(make([]byte, minRoom))
+	return errors.Join(err, file.Sync(), file.Close())
 }
 
 // gather waits for work and returns the next batch, or false when the journal
@@ -201,15 +220,17 @@ func (j *Journal) transact(changes []*change, deletions []uint64) (kept bool, er
 		id = tx.ID()
 		b := bucketsOf(tx)
 		b.written = &count
-		for _, seq := range deletions {
-			if err := b.delete(b.pending, seq); err != nil {
-				return fmt.Errorf("delete: %w", err)
+		return guard(func() error { // a page that the disk does not give must not end the process
+			for _, seq := range deletions {
+				if err := b.delete(b.pending, seq); err != nil {
+					return fmt.Errorf("delete: %w", err)
+				}
 			}
-		}
-		for _, c := range changes {
-			c.err = c.do(b)
-		}
-		return nil
+			for _, c := range changes {
+				c.err = c.do(b)
+			}
+			return nil
+		})
 	})
 	if err == nil {
 		j.onCommit(time.Since(began), count.added, count.deleted)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -152,13 +153,35 @@ func (s *Starter) Prepare(env sentry.Envelope, plan []routes.Operation) (start f
 		runs := s.Planned(plan)
 		var group errgroup.Group // one failure does not stop the other starts
 		for i, o := range plan {
-			group.Go(func() error { return s.start(ctx, clients[i], o, &about, &runs[i]) })
+			group.Go(func() error {
+				return Recovered(func() error { return s.start(ctx, clients[i], o, &about, &runs[i]) })
+			})
 		}
 		if err := group.Wait(); err != nil {
 			return nil, err
 		}
 		return runs, nil
 	}, nil
+}
+
+// PanicError is a panic while runs were started: a bug, which repeating does not
+// mend.
+type PanicError struct {
+	Value any
+	Stack string
+}
+
+func (p *PanicError) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
+
+// Recovered calls do and makes a [PanicError] of a panic in it, which would end
+// the process.
+func Recovered(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &PanicError{Value: p, Stack: string(debug.Stack())}
+		}
+	}()
+	return do()
 }
 
 // about is what all runs of a delivery share.
