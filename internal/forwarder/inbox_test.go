@@ -160,7 +160,10 @@ func TestStartsWithoutTheJournalAreBounded(t *testing.T) {
 			go func() { answers <- i.deliver(fmt.Sprint(n), 0) }()
 		}
 		synctest.Wait()
-		equal(t, i.temporal.most, maxDirect)
+		i.temporal.mu.Lock()
+		most := i.temporal.most
+		i.temporal.mu.Unlock()
+		equal(t, most, maxDirect)
 		for range cap(answers) {
 			equal(t, errors.Is((<-answers).err, context.DeadlineExceeded), true)
 		}

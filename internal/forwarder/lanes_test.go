@@ -629,7 +629,7 @@ type stuck struct {
 	release chan struct{}
 }
 
-func (s stuck) Enabled(context.Context, slog.Level) bool { return true }
+func (stuck) Enabled(context.Context, slog.Level) bool { return true }
 
 func (s stuck) Handle(context.Context, slog.Record) error {
 	<-s.release
