@@ -3,6 +3,7 @@ TEMPORAL_VERSION      := v1.5.1
 GOLANGCI_VERSION      := v2.15.0
 WORKFLOWCHECK_VERSION := v0.6.0
 AXE_VERSION           := 4.14.1
+GREMLINS_VERSION      := v0.6.0
 
 # The server that docker-compose.yml runs.
 TEMPORAL_SERVER_VERSION := v$(shell sed -n 's|.*image: temporalio/server:||p' docker-compose.yml)
@@ -62,6 +63,14 @@ bench: bin/temporal ## measure acknowledgements, starts and what a delivery cost
 chaos: bin/temporal ## send 20,000 deliveries while everything is killed, then count the runs
 	@go run ./cmd/chaos
 
+.PHONY: breaks
+breaks: bin/temporal ## take each guard out and see the test of it go red
+	@scripts/breaks
+
+.PHONY: mutate
+mutate: bin/temporal bin/gremlins ## change the code, operator by operator, and count what no test notices
+	@scripts/mutate ./internal/sentry ./internal/triage ./internal/routes ./ingress ./internal/forwarder ./internal/journal ./internal/starter
+
 .PHONY: lint
 lint: bin/golangci-lint bin/workflowcheck ## check style, correctness and determinism
 	bin/golangci-lint run ./...
@@ -86,6 +95,9 @@ bin/golangci-lint:
 
 bin/workflowcheck:
 	go install go.temporal.io/sdk/contrib/tools/workflowcheck@$(WORKFLOWCHECK_VERSION)
+
+bin/gremlins:
+	go install github.com/go-gremlins/gremlins/cmd/gremlins@$(GREMLINS_VERSION)
 
 # The rules that the status page has to keep for people who see little or use
 # no mouse. npm only fetches them.

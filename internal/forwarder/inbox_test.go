@@ -68,6 +68,8 @@ func TestADeliveryIsAcceptedAndStartedLater(t *testing.T) {
 		synctest.Wait()
 		equal(t, i.temporal.runs(), []string{"a"})
 		equal(t, i.deliver("a", 0), answer{key: "a", runID: "run of a", status: starter.Existing})
+		equal(t, i.deliver("b", 0).key, "b")
+		equal(t, len(i.forwarder.watches), 0)
 	})
 }
 

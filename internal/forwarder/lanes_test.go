@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -506,6 +507,48 @@ func TestALoopThatDoesNotTurnIsNoticed(t *testing.T) {
 	})
 }
 
+func TestADeliveryThatFailedIsRepeatedWhenItIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), journal.Options{})
+		f := newTemporal()
+		f.fail = always(errOdd)
+		appendAll(t, j, "a")
+		runForwarder(t, j, f, Options{})
+		pass(time.Second)
+		tried := f.tried()
+		within(t, tried[1].at.Sub(tried[0].at), 50*time.Millisecond, 100*time.Millisecond)
+		within(t, tried[2].at.Sub(tried[1].at), 100*time.Millisecond, 200*time.Millisecond)
+	})
+}
+
+func TestADeliveryThatFailedDoesNotWaitForAllThatCameLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), journal.Options{})
+		f := newTemporal()
+		failed := 0 // of the first delivery
+		f.fail = func(ctx context.Context, key string) error {
+			if key == "key-000000" {
+				if failed++; failed <= 3 {
+					return errOdd
+				}
+			}
+			return slow(10*time.Millisecond)(ctx, key)
+		}
+		appendAll(t, j, keys(1000)...)
+		runForwarder(t, j, f, Options{Parallel: 2})
+		pass(2 * time.Second)
+		equal(t, strings.Contains(strings.Join(f.runs(), " "), "key-000000"), true)
+		within(t, len(f.runs()), 300, 500)
+	})
+}
+
+func TestWhatIsNotSaidIsAsDocumented(t *testing.T) {
+	o := newForwarder(nil, newTemporal(), Options{}).o
+	equal(t, []time.Duration{o.AttemptTimeout, o.DrainTimeout, o.MinBackoff, o.MaxBackoff, o.GiveUpAfter},
+		[]time.Duration{10 * time.Second, 5 * time.Second, 100 * time.Millisecond, 10 * time.Second, 15 * time.Minute})
+	equal(t, []int64{int64(o.GiveUpAttempts), int64(o.Parallel), o.MaxBytes}, []int64{20, 16, 32 << 20})
+}
+
 func TestADeliveryIsNotGivenUpForTimeAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := openJournal(t, t.TempDir(), journal.Options{})
@@ -714,8 +757,11 @@ func TestDeliveriesThatHangAgainAndAgainLeaveHalfOfTheSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := openJournal(t, t.TempDir(), journal.Options{})
 		f := newTemporal()
+		var hanging atomic.Int64
 		f.fail = func(ctx context.Context, key string) error {
 			if strings.HasPrefix(key, "sentry-bad") {
+				hanging.Add(1)
+				defer hanging.Add(-1)
 				return oddly(ctx, 10*time.Second)
 			}
 			return nil
@@ -730,6 +776,7 @@ func TestDeliveriesThatHangAgainAndAgainLeaveHalfOfTheSlots(t *testing.T) {
 			pass(time.Second)
 			appendAll(t, j, fmt.Sprint("good-", i))
 			synctest.Wait()
+			within(t, hanging.Load(), 0, 2)
 			if len(f.runs()) < 2+i {
 				late++
 			}
@@ -767,7 +814,7 @@ type stuck struct {
 	release chan struct{}
 }
 
-func (s stuck) Enabled(context.Context, slog.Level) bool { return true }
+func (stuck) Enabled(context.Context, slog.Level) bool { return true }
 
 func (s stuck) Handle(context.Context, slog.Record) error {
 	<-s.release

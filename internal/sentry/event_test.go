@@ -137,6 +137,25 @@ func TestEventName(t *testing.T) {
 	}
 }
 
+func TestABodyThatNestsTooDeeplyIsNoObject(t *testing.T) {
+	nested := func(levels int) []byte { // objects and lists by turns
+		return []byte(strings.Repeat(`{"a":[`, levels/2) + strings.Repeat(`]}`, levels/2))
+	}
+	for levels, fine := range map[int]bool{9_998: true, 10_000: true, 10_002: false, 2_000_000: false} {
+		if sentry.IsObject(nested(levels)) != fine {
+			t.Errorf("with %d levels it is an object: %t", levels, !fine)
+		}
+	}
+}
+
+func TestCutLeavesWholeCharactersWithinTheLimit(t *testing.T) {
+	for text, want := range map[string]string{"": "", "abc": "abc", "abcd": "abc", "ab€": "ab", "€": "€", "€a": "€"} {
+		if got := sentry.Cut(text, 3); got != want {
+			t.Errorf("%q is cut to %q", text, got)
+		}
+	}
+}
+
 func FuzzEventName(f *testing.F) {
 	eachSample(f, func(name string, body []byte) {
 		resource, _, _ := strings.Cut(name, ".")

@@ -122,6 +122,9 @@ func TestFreshIDs(t *testing.T) {
 				t.Errorf("the issue %s has the URL %s", id, gjson.GetBytes(one, "data.issue.url"))
 			}
 
+			if id := gjson.GetBytes(one, "data.issue.id"); id.Exists() && (len(id.String()) != 16 || id.Int() < 1e15) {
+				t.Errorf("the issue %s has not 16 digits", id)
+			}
 			if !isASCII(one) {
 				t.Error("there are bytes beyond printable ASCII")
 			}

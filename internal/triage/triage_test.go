@@ -308,3 +308,14 @@ func panics(t *testing.T, f func()) {
 	}()
 	f()
 }
+
+func TestActivitiesAreRepeatedAsDocumented(t *testing.T) {
+	local := triage.LocalOptions().RetryPolicy
+	if local.InitialInterval != 100*time.Millisecond || local.BackoffCoefficient != 2 || local.MaximumInterval != time.Second || local.MaximumAttempts != 3 {
+		t.Errorf("Local repeats with %+v", local)
+	}
+	remote := triage.RemoteOptions().RetryPolicy
+	if remote.InitialInterval != time.Second || remote.BackoffCoefficient != 2 || remote.MaximumInterval != time.Minute || remote.MaximumAttempts != 0 {
+		t.Errorf("Do repeats with %+v", remote)
+	}
+}
