@@ -38,6 +38,7 @@ type traffic struct {
 
 	mu     sync.Mutex
 	sent   []sent
+	bodies map[[sha256.Size]byte]bool // in sent
 	recent []recent
 }
 
@@ -59,22 +60,23 @@ func (f *traffic) target(t *vegeta.Target) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	life := f.life.Load()
-	if rand.Float64() < f.shared && len(f.recent) > 0 {
+	this := sent{sha256.Sum256(t.Body), f.life.Load()}
+	if rand.Float64() < f.shared && len(f.recent) > 0 && !f.bodies[this.body] {
 		// The Request-ID is not signed.
-		if other := f.recent[rand.IntN(len(f.recent))]; other.life == life && other.path == t.URL {
+		if other := f.recent[rand.IntN(len(f.recent))]; other.life == this.life && other.path == t.URL {
 			t.Header = t.Header.Clone()
 			t.Header.Set(sentry.HeaderRequestID, other.requestID)
 		}
 	}
-	this := recent{t.URL, t.Header.Get(sentry.HeaderRequestID), life}
+	again := recent{t.URL, t.Header.Get(sentry.HeaderRequestID), this.life}
 	if len(f.recent) < maxShared {
-		f.recent = append(f.recent, this)
+		f.recent = append(f.recent, again)
 	} else {
-		f.recent[rand.IntN(maxShared)] = this
+		f.recent[rand.IntN(maxShared)] = again
 	}
 	t.URL += "?n=" + strconv.Itoa(len(f.sent)) // the ingress takes no notice
-	f.sent = append(f.sent, sent{sha256.Sum256(t.Body), life})
+	f.sent = append(f.sent, this)
+	f.bodies[this.body] = true
 	return nil
 }
 
