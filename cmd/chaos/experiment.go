@@ -87,7 +87,7 @@ type event struct {
 
 func (e *experiment) run(ctx context.Context) error {
 	e.answers, e.acked, e.named = map[string]int{}, map[string]struct{}{}, map[[sha256.Size]byte]named{}
-	e.traffic.bodies = map[[sha256.Size]byte]bool{}
+	e.traffic.ids = map[[sha256.Size]byte]string{}
 	e.runs = map[string]map[string]*expected{healthy: {}, broken: {}}
 	defer e.stopAll()
 	if err := e.startAll(ctx); err != nil {
