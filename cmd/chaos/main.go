@@ -22,14 +22,15 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	flags := flag.CommandLine
 	var o options
-	flag.IntVar(&o.deliveries, "deliveries", 20_000, "send this many while everything is killed")
-	flag.IntVar(&o.rate, "rate", 300, "send this many a second while everything is killed")
-	flag.IntVar(&o.turns, "turns", 3, "break each thing this many times")
-	flag.StringVar(&o.breaks, "break", "", "break only what has this in its name, such as delet")
-	flag.StringVar(&o.only, "only", "", "do only this: kills, domains or storm")
-	flag.StringVar(&o.dir, "dir", "", "keep everything in this directory (default: a temporary one, in memory if there is /dev/shm)")
-	flag.Parse()
+	flags.IntVar(&o.deliveries, "deliveries", 20_000, "send this many while everything is killed")
+	flags.IntVar(&o.rate, "rate", 300, "send this many a second while everything is killed")
+	flags.IntVar(&o.turns, "turns", 3, "break each thing this many times")
+	flags.StringVar(&o.breaks, "break", "", "break only what has this in its name, such as delet")
+	flags.StringVar(&o.only, "only", "", "do only this: kills, domains or storm")
+	flags.StringVar(&o.dir, "dir", "", "keep everything in this directory (default: a temporary one, in memory if there is /dev/shm)")
+	flags.Parse()
 	err := run(ctx, o, os.Stdout)
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
