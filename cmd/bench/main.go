@@ -21,7 +21,7 @@ func main() {
 	dir := flags.String("dir", "", "keep journals in this directory: it decides what fsync costs (default: a temporary one)")
 	only := flags.String("only", "", "measure only this: acknowledgements, starts or memory")
 	bare := flags.String("serve-bare", "", "only be the server to compare with, at this address")
-	flags.Parse()
+	flag.Parse()
 	err := run(ctx, bench{dir: *dir, each: *each, only: *only, out: os.Stdout}, *bare)
 	stop()
 	if err != nil {

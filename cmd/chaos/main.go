@@ -30,7 +30,7 @@ func main() {
 	flags.StringVar(&o.breaks, "break", "", "break only what has this in its name, such as delet")
 	flags.StringVar(&o.only, "only", "", "do only this: kills, domains or storm")
 	flags.StringVar(&o.dir, "dir", "", "keep everything in this directory (default: a temporary one, in memory if there is /dev/shm)")
-	flags.Parse()
+	flag.Parse()
 	err := run(ctx, o, os.Stdout)
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
