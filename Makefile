@@ -54,13 +54,13 @@ fuzz: ## fuzz each target for FUZZTIME (1m)
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
 
 .PHONY: bench
-bench: bin/temporal ## measure acknowledgements, starts and what a delivery costs
+bench: bin/temporal ## measure acknowledgements, starts, memory and what a delivery costs
 	@go run ./cmd/bench
 	go test -run '^$$' -bench . -benchmem ./ingress/ ./internal/sentry/
 	go test -run '^$$' -bench Backlog -benchtime 1x ./internal/forwarder/
 
 .PHONY: chaos
-chaos: bin/temporal ## send 20,000 deliveries while everything is killed, then count the runs
+chaos: bin/temporal ## kill and break everything under load, then count the runs
 	@go run ./cmd/chaos
 
 .PHONY: breaks

@@ -16,10 +16,11 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	each := flag.Duration("each", 4*time.Second, "measure each cell of the table for this long")
-	dir := flag.String("dir", "", "keep journals in this directory: it decides what fsync costs (default: a temporary one)")
-	only := flag.String("only", "", "measure only this: acknowledgements, starts or memory")
-	bare := flag.String("serve-bare", "", "only be the server to compare with, at this address")
+	flags := flag.CommandLine
+	each := flags.Duration("each", 4*time.Second, "measure each cell of the table for this long")
+	dir := flags.String("dir", "", "keep journals in this directory: it decides what fsync costs (default: a temporary one)")
+	only := flags.String("only", "", "measure only this: acknowledgements, starts or memory")
+	bare := flags.String("serve-bare", "", "only be the server to compare with, at this address")
 	flag.Parse()
 	err := run(ctx, bench{dir: *dir, each: *each, only: *only, out: os.Stdout}, *bare)
 	stop()

@@ -50,7 +50,8 @@ type experiment struct {
 	retried   int                             // acknowledged more than once
 	acked     map[string]struct{}             // integrations with idempotency keys
 	runs      map[string]map[string]*expected // of what was acknowledged, by integration and workflow ID
-	forgotten int                             // had the Request-ID of another delivery that the ingress did not know any more
+	named     map[[sha256.Size]byte]named     // by body
+	forgotten int                             // repetitions under a shared Request-ID that were taken for another delivery: the ingress, killed meanwhile, knew neither
 	wrong     []string
 }
 
@@ -58,6 +59,12 @@ type experiment struct {
 type expected struct {
 	bodies []sent // one of which it was started with
 	shared bool   // its Request-ID came with another body, too
+}
+
+// named is the run that was named for a body.
+type named struct {
+	workflowID string
+	life       int64
 }
 
 // The integrations. Each has its runs in a namespace of its own.
@@ -79,7 +86,8 @@ type event struct {
 }
 
 func (e *experiment) run(ctx context.Context) error {
-	e.answers, e.acked = map[string]int{}, map[string]struct{}{}
+	e.answers, e.acked, e.named = map[string]int{}, map[string]struct{}{}, map[[sha256.Size]byte]named{}
+	e.traffic.ids = map[[sha256.Size]byte]string{}
 	e.runs = map[string]map[string]*expected{healthy: {}, broken: {}}
 	defer e.stopAll()
 	if err := e.startAll(ctx); err != nil {
@@ -94,6 +102,7 @@ func (e *experiment) run(ctx context.Context) error {
 	if len(e.runs[healthy]) == 0 || len(e.runs[broken]) == 0 {
 		return errors.New("nothing was acknowledged")
 	}
+	fmt.Fprintf(e.out, "%d repetitions of deliveries that share a Request-ID were named another run after a kill\n", e.forgotten)
 	if len(e.wrong) > 0 {
 		return fmt.Errorf("%d answers are wrong, as that %s", len(e.wrong), e.wrong[0])
 	}
@@ -292,8 +301,8 @@ func (e *experiment) count(r *vegeta.Result) {
 		e.retried++
 	}
 	e.acked[key] = struct{}{}
-	for _, named := range a.Runs {
-		e.expect(integration, a.Key, named.WorkflowID, this)
+	for _, run := range a.Runs {
+		e.expect(integration, a.Key, run.WorkflowID, this)
 	}
 }
 
@@ -311,15 +320,22 @@ func (e *experiment) expect(integration, key, workflowID string, of sent) {
 			first.shared = true
 		}
 	}
+	// The ingress tells deliveries apart as long as it lives, and what is kept
+	// for longer.
+	same := func(life int64) bool { return life == of.life && life == e.traffic.life.Load() }
+	switch before, again := e.named[of.body]; {
+	case !again:
+		e.named[of.body] = named{workflowID, of.life}
+	case before.workflowID != workflowID && same(before.life):
+		e.wrong = append(e.wrong, workflowID+" is named for what was to become "+before.workflowID)
+	case before.workflowID != workflowID:
+		e.forgotten++
+	}
 	if slices.ContainsFunc(this.bodies, func(s sent) bool { return s.body == of.body }) {
 		return
 	}
-	// The ingress tells them apart as long as it lives.
-	if slices.ContainsFunc(this.bodies, func(s sent) bool { return s.life == of.life && of.life == e.traffic.life.Load() }) {
+	if slices.ContainsFunc(this.bodies, func(s sent) bool { return same(s.life) }) {
 		e.wrong = append(e.wrong, workflowID+" is named for two bodies")
-	}
-	if len(this.bodies) > 0 {
-		e.forgotten++
 	}
 	this.bodies = append(this.bodies, of)
 }

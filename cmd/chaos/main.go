@@ -22,12 +22,14 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	flags := flag.CommandLine
 	var o options
-	flag.IntVar(&o.deliveries, "deliveries", 20_000, "send this many while everything is killed")
-	flag.IntVar(&o.rate, "rate", 300, "send this many a second while everything is killed")
-	flag.IntVar(&o.turns, "turns", 3, "break each thing this many times")
-	flag.StringVar(&o.only, "only", "", "do only this: kills, domains or storm")
-	flag.StringVar(&o.dir, "dir", "", "keep everything in this directory (default: a temporary one, in memory if there is /dev/shm)")
+	flags.IntVar(&o.deliveries, "deliveries", 20_000, "send this many while everything is killed")
+	flags.IntVar(&o.rate, "rate", 300, "send this many a second while everything is killed")
+	flags.IntVar(&o.turns, "turns", 3, "break each thing this many times")
+	flags.StringVar(&o.breaks, "break", "", "break only what has this in its name, such as delet")
+	flags.StringVar(&o.only, "only", "", "do only this: kills, domains or storm")
+	flags.StringVar(&o.dir, "dir", "", "keep everything in this directory (default: a temporary one, in memory if there is /dev/shm)")
 	flag.Parse()
 	err := run(ctx, o, os.Stdout)
 	stop()
@@ -40,6 +42,7 @@ func main() {
 type options struct {
 	deliveries, rate int // of kills
 	turns            int // of domains
+	breaks           string
 	only             string
 	dir              string
 }
@@ -69,7 +72,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 			return (&experiment{deliveries: o.deliveries, rate: o.rate, dir: dir, binaries: binaries, out: out}).run(ctx)
 		}},
 		{"domains", func(ctx context.Context, dir string) error {
-			return (&domains{turns: o.turns, each: 500, rate: 40, dir: dir, binaries: binaries, out: out}).run(ctx)
+			return (&domains{turns: o.turns, breaks: o.breaks, each: 500, rate: 40, dir: dir, binaries: binaries, out: out}).run(ctx)
 		}},
 		{"storm", func(ctx context.Context, dir string) error {
 			return (&storm{deliveries: 4000, dir: dir, binaries: binaries, out: out}).run(ctx)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -185,5 +186,5 @@ func (p *proxy) started(workflowID string) (at time.Time, ok bool) {
 func (p *proxy) inOrder() (workflowIDs []string, another <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.order[:len(p.order):len(p.order)], p.changed
+	return slices.Clip(p.order), p.changed
 }

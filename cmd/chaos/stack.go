@@ -117,7 +117,7 @@ type acknowledged struct {
 
 // send sends n deliveries, rate a second or 0 for as fast as can be, and calls
 // each, if it is not nil, with their number so far. It wants all to be taken.
-func (s *stack) send(ctx context.Context, n, rate int, next vegeta.Targeter, each func(answered int)) ([]acknowledged, error) {
+func (*stack) send(ctx context.Context, n, rate int, next vegeta.Targeter, each func(answered int)) ([]acknowledged, error) {
 	var all []acknowledged
 	sent, answered := 0, 0
 	var refused error

@@ -38,6 +38,7 @@ type traffic struct {
 
 	mu     sync.Mutex
 	sent   []sent
+	ids    map[[sha256.Size]byte]string // Request-IDs by body
 	recent []recent
 }
 
@@ -59,22 +60,27 @@ func (f *traffic) target(t *vegeta.Target) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	life := f.life.Load()
-	if rand.Float64() < f.shared && len(f.recent) > 0 {
-		// The Request-ID is not signed.
-		if other := f.recent[rand.IntN(len(f.recent))]; other.life == life && other.path == t.URL {
-			t.Header = t.Header.Clone()
-			t.Header.Set(sentry.HeaderRequestID, other.requestID)
+	this := sent{sha256.Sum256(t.Body), f.life.Load()}
+	id, repeats := f.ids[this.body]
+	if !repeats {
+		id = t.Header.Get(sentry.HeaderRequestID)
+		if rand.Float64() < f.shared && len(f.recent) > 0 {
+			if other := f.recent[rand.IntN(len(f.recent))]; other.life == this.life && other.path == t.URL {
+				id = other.requestID
+			}
 		}
+		f.ids[this.body] = id
 	}
-	this := recent{t.URL, t.Header.Get(sentry.HeaderRequestID), life}
+	t.Header = t.Header.Clone()
+	t.Header.Set(sentry.HeaderRequestID, id) // which is not signed
+	again := recent{t.URL, id, this.life}
 	if len(f.recent) < maxShared {
-		f.recent = append(f.recent, this)
+		f.recent = append(f.recent, again)
 	} else {
-		f.recent[rand.IntN(maxShared)] = this
+		f.recent[rand.IntN(maxShared)] = again
 	}
 	t.URL += "?n=" + strconv.Itoa(len(f.sent)) // the ingress takes no notice
-	f.sent = append(f.sent, sent{sha256.Sum256(t.Body), life})
+	f.sent = append(f.sent, this)
 	return nil
 }
 
