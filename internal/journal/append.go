@@ -144,7 +144,7 @@ func (j *Journal) follow(ctx context.Context, a Arrival, at digest, key string, 
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.memory.add(at, ran{c.identity, pack(runs)})
+	j.memory.add(at, ran{identity: c.identity, runs: pack(runs)}, 0)
 	if !c.over {
 		c.receipt = Receipt{Key: key, Operations: operations, Runs: runs}
 	}
@@ -234,7 +234,7 @@ func (j *Journal) enter(ctx context.Context, a Arrival, at digest, c *claim) (Re
 	c.left = true
 	switch {
 	case instead:
-		j.memory.add(at, ran{c.identity, pack(runs)})
+		j.memory.add(at, ran{identity: c.identity, runs: pack(runs)}, 0)
 		if !c.over {
 			c.receipt.Runs = runs
 		}

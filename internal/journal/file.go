@@ -52,6 +52,7 @@ func syncDir(dir string) error {
 func (j *Journal) load() error {
 	j.index = newIndex()
 	clear(j.held)
+	j.memory = memory{ran: make(map[digest]ran)}
 	file, err := os.Open(j.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -68,8 +69,14 @@ func (j *Journal) load() error {
 		return nil // a new file, for bbolt
 	}
 	return inspect(file, info.Size(), func(bucket []byte, seq uint64, value []byte) error {
-		if bytes.Equal(bucket, parkedBucket) {
+		switch {
+		case bytes.Equal(bucket, parkedBucket):
 			j.index.park(seq, parkedEntryOf(value))
+			return nil
+		case bytes.Equal(bucket, doneBucket):
+			if at, r, err := unsealDone(value); err == nil { // else it is forgotten
+				j.memory.add(at, r, seq)
+			}
 			return nil
 		}
 		e, err := entryOf(value)
@@ -103,14 +110,15 @@ func openFile(path string, size int64) (*bolt.DB, error) {
 	complete := false
 	err = db.View(func(tx *bolt.Tx) error {
 		release(tx) // opening reads all of it
-		complete = tx.Bucket(pendingBucket) != nil && tx.Bucket(parkedBucket) != nil
+		complete = tx.Bucket(pendingBucket) != nil && tx.Bucket(parkedBucket) != nil && tx.Bucket(doneBucket) != nil
 		return nil
 	})
 	if err == nil && !complete {
 		err = db.Update(func(tx *bolt.Tx) error {
 			_, err1 := tx.CreateBucketIfNotExists(pendingBucket)
 			_, err2 := tx.CreateBucketIfNotExists(parkedBucket)
-			return errors.Join(err1, err2)
+			_, err3 := tx.CreateBucketIfNotExists(doneBucket)
+			return errors.Join(err1, err2, err3)
 		})
 	}
 	if err != nil {
@@ -178,18 +186,19 @@ func guard(read func() error) (err error) {
 
 // buckets are the buckets within a transaction.
 type buckets struct {
-	pending, parked *bolt.Bucket
-	written         *written // nil when reading
+	pending, parked, done *bolt.Bucket
+	written               *written // nil when reading
 }
 
 // written counts the records of a commit.
 type written struct{ added, deleted int }
 
 func bucketsOf(tx *bolt.Tx) buckets {
-	b := buckets{pending: tx.Bucket(pendingBucket), parked: tx.Bucket(parkedBucket)}
+	b := buckets{pending: tx.Bucket(pendingBucket), parked: tx.Bucket(parkedBucket), done: tx.Bucket(doneBucket)}
 	// Sequences only grow: leave no room in pages for any between.
 	b.pending.FillPercent = 1
 	b.parked.FillPercent = 1
+	b.done.FillPercent = 1
 	return b
 }
 

@@ -67,6 +67,7 @@ type Ran struct {
 type ran struct {
 	identity identity
 	runs     string // packed: 100,000 of them stay in memory
+	place    int    // in the order of the memory
 }
 
 func pack(runs []Ran) string {
@@ -88,22 +89,57 @@ func (r ran) unpack() []Ran {
 	return runs
 }
 
-// memory knows the deliveries that were started last.
+// doneRecord is the record of a delivery that is done, so that it is known after a restart.
+type doneRecord struct {
+	At       identity `json:"at"` // a digest
+	Identity identity `json:"identity"`
+	Runs     string   `json:"runs"`
+}
+
+func (r ran) seal(at digest) ([]byte, error) {
+	return seal(doneRecord{At: identity(at), Identity: r.identity, Runs: r.runs}, "")
+}
+
+func unsealDone(record []byte) (at digest, r ran, err error) {
+	var d doneRecord
+	if _, err := unseal(record, &d); err != nil {
+		return digest{}, ran{}, err
+	}
+	return digest(d.At), ran{identity: d.Identity, runs: d.Runs}, nil
+}
+
+// memory knows the deliveries that were done last.
 type memory struct {
 	ran   map[digest]ran
-	order []digest // a ring once it is full
+	order []remembered // a ring once it is full
 	next  int
 }
 
-func (m *memory) add(d digest, r ran) {
-	if _, there := m.ran[d]; !there {
-		if len(m.order) < maxMemory {
-			m.order = append(m.order, d)
-		} else {
-			delete(m.ran, m.order[m.next])
-			m.order[m.next] = d
-			m.next = (m.next + 1) % maxMemory
-		}
+// remembered is a delivery in a memory: the record with this ID says so in the
+// file, 0 for none.
+type remembered struct {
+	at digest
+	id uint64
+}
+
+// add remembers r, of which the record id is, and returns the ID of a record that
+// is of no use any more, or 0.
+func (m *memory) add(at digest, r ran, id uint64) (obsolete uint64) {
+	before, there := m.ran[at]
+	switch {
+	case there:
+		r.place = before.place
+		obsolete = m.order[r.place].id
+	case len(m.order) < maxMemory:
+		r.place = len(m.order)
+		m.order = append(m.order, remembered{})
+	default:
+		r.place = m.next
+		m.next = (m.next + 1) % maxMemory
+		obsolete = m.order[r.place].id
+		delete(m.ran, m.order[r.place].at)
 	}
-	m.ran[d] = r
+	m.order[r.place] = remembered{at, id}
+	m.ran[at] = r
+	return obsolete
 }

@@ -50,6 +50,7 @@ const (
 var (
 	pendingBucket = []byte("pending")
 	parkedBucket  = []byte("parked")
+	doneBucket    = []byte("done") // what is remembered, see memory
 )
 
 // inspect reads a journal's file of size bytes without bbolt's help and calls
@@ -255,7 +256,7 @@ func (in *inspector) read(p page, bucket, low, high []byte, depth int) error {
 
 // bucket reads the bucket e, an element of page id.
 func (in *inspector) bucket(id int, e element, depth int) error {
-	known := bytes.Equal(e.key, pendingBucket) || bytes.Equal(e.key, parkedBucket)
+	known := bytes.Equal(e.key, pendingBucket) || bytes.Equal(e.key, parkedBucket) || bytes.Equal(e.key, doneBucket)
 	if !known || e.flags != bucketFlag || len(e.value) < bucketSize {
 		in.wrong(fmt.Errorf("page %d: %q is not one of our buckets", id, e.key))
 		return nil

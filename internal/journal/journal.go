@@ -6,9 +6,8 @@
 // may be repeated, never left out, so what starts the runs must be idempotent.
 //
 // A delivery is known by its idempotency key, its event and its body while it is
-// kept, and as one of the last 100,000 that were done since Open: only a true
-// repetition is folded into it. Another one that comes under its key gets a key
-// of its own.
+// kept, and as one of the last 100,000 that were done: only a true repetition is
+// folded into it. Another one that comes under its key gets a key of its own.
 //
 // All of it is one bbolt file in a directory of its own. The file grows with the
 // most that was ever in it at once, to about twice [Options.MaxBytes] at worst,
@@ -94,7 +93,7 @@ type Journal struct {
 	held      map[string]int64  // bytes of pending and arriving ones by integration
 	parking   int64             // bytes on their way to the parked ones
 	queue     []*change         // what to commit next
-	forwarded []uint64          // what to delete with it
+	forwarded []completion      // what to delete with it
 	flush     bool              // deletions are due even without a queue
 	expected  int               // how many senders there were around the last commit
 	closed    bool
@@ -125,7 +124,6 @@ func Open(dir string, o Options) (*Journal, error) {
 		arrived:  make(chan struct{}, 1),
 		arriving: make(map[digest]*claim),
 		held:     make(map[string]int64),
-		memory:   memory{ran: make(map[digest]ran)},
 		stopped:  make(chan struct{}),
 	}
 	for _, integration := range o.Integrations {
@@ -333,9 +331,10 @@ func (j *Journal) Done(id uint64, runs []Ran) {
 		return
 	}
 	j.held[e.of.Integration] -= e.size
-	j.memory.add(e.delivery, ran{e.identity, pack(runs)})
+	c := completion{id: id, at: e.delivery, ran: ran{identity: e.identity, runs: pack(runs)}}
+	c.obsolete = j.memory.add(c.at, c.ran, id)
 	j.counters.forwarded++
-	j.forwarded = append(j.forwarded, id)
+	j.forwarded = append(j.forwarded, c)
 	switch len(j.forwarded) {
 	case 1:
 		time.AfterFunc(maxLag, j.flushDeletions)

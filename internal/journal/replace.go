@@ -79,11 +79,16 @@ func salvage(from, to string) (salvaged, lost int, err error) {
 				return err
 			}
 		}
-		salvaged++
+		if !bytes.Equal(bucket, doneBucket) {
+			salvaged++
+		}
 		b := bucketsOf(tx)
 		into := b.pending
-		if bytes.Equal(bucket, parkedBucket) {
+		switch {
+		case bytes.Equal(bucket, parkedBucket):
 			into = b.parked
+		case bytes.Equal(bucket, doneBucket):
+			into = b.done
 		}
 		if err := into.Put(keyOf(seq), bytes.Clone(value)); err != nil {
 			return err

@@ -44,6 +44,34 @@ type change struct {
 	err       error // valid in done, and once committed is closed
 }
 
+// completion is a delivery that is done: to be deleted, and remembered in its
+// place.
+type completion struct {
+	id       uint64
+	at       digest
+	ran      ran
+	obsolete uint64 // what is not remembered any more; 0 for none
+}
+
+func (c completion) write(b buckets, remember bool) error {
+	if err := b.delete(b.pending, c.id); err != nil {
+		return err
+	}
+	if c.obsolete != 0 {
+		if err := b.done.Delete(keyOf(c.obsolete)); err != nil {
+			return err
+		}
+	}
+	if !remember || c.at == (digest{}) {
+		return nil
+	}
+	record, err := c.ran.seal(c.at)
+	if err != nil {
+		return err
+	}
+	return b.done.Put(keyOf(c.id), record)
+}
+
 // submit queues c.
 func (j *Journal) submit(c *change) error {
 	j.mu.Lock()
@@ -98,10 +126,10 @@ func (j *Journal) write() {
 				continue
 			}
 		}
-		kept, err := j.transact(changes, deletions)
+		kept, err := j.transact(changes, deletions, true)
 		if err != nil && len(changes) > 0 && len(deletions) > 0 && !kept {
-			// Deletions need little room, and make some.
-			if _, err := j.transact(nil, deletions); err == nil {
+			// Deletions need little room, and make some, as long as nothing is remembered.
+			if _, err := j.transact(nil, deletions, false); err == nil {
 				deletions = nil
 			}
 		}
@@ -131,7 +159,7 @@ func (j *Journal) tryDisk() error {
 
 // gather waits for work and returns the next batch, or false when the journal
 // is closed and nothing is left to do.
-func (j *Journal) gather() (changes []*change, deletions []uint64, ok bool) {
+func (j *Journal) gather() (changes []*change, deletions []completion, ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for len(j.queue) == 0 && !j.closed && (!j.flush || len(j.forwarded) == 0 && j.broken == nil) {
@@ -182,7 +210,7 @@ func (j *Journal) linger() {
 }
 
 // settle tells what became of a batch.
-func (j *Journal) settle(changes []*change, deletions []uint64, kept bool, err error) {
+func (j *Journal) settle(changes []*change, deletions []completion, kept bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.writing, j.broken = time.Time{}, err
@@ -205,7 +233,7 @@ func (j *Journal) settle(changes []*change, deletions []uint64, kept bool, err e
 
 // transact commits a batch. It is durable if err is nil. Otherwise the batch is
 // in the file if kept, as when the very last fsync failed, and else not at all.
-func (j *Journal) transact(changes []*change, deletions []uint64) (kept bool, err error) {
+func (j *Journal) transact(changes []*change, deletions []completion, remember bool) (kept bool, err error) {
 	db, err := j.handle()
 	if err != nil {
 		return false, err
@@ -221,8 +249,8 @@ func (j *Journal) transact(changes []*change, deletions []uint64) (kept bool, er
 		b := bucketsOf(tx)
 		b.written = &count
 		return guard(func() error { // a page that the disk does not give must not end the process
-			for _, seq := range deletions {
-				if err := b.delete(b.pending, seq); err != nil {
+			for _, c := range deletions {
+				if err := c.write(b, remember); err != nil {
 					return fmt.Errorf("delete: %w", err)
 				}
 			}
