@@ -260,6 +260,7 @@ func TestDeliveriesThatHaveFailedOnceDoNotKeepALaneFromProbingWithOthers(t *test
 		runForwarder(t, j, f, Options{Parallel: 60})
 		synctest.Wait() // at once
 		equal(t, len(f.tried()), 60)
+		pass(time.Second) // all of them are due
 		env := deliveryOf("good")
 		env.IntegrationID = "bad"
 		must(t, appendTo(t.Context(), j, env, "shop"))
@@ -662,7 +663,7 @@ func TestLargeBadDeliveriesLeaveHalfOfTheBytes(t *testing.T) {
 		f := newTemporal()
 		f.fail = func(ctx context.Context, key string) error {
 			if strings.HasPrefix(key, "bad") {
-				return oddly(ctx, 500*time.Millisecond)
+				return oddly(ctx, 2*time.Second)
 			}
 			return nil
 		}
@@ -734,7 +735,7 @@ func TestWhatIsDiscardedDoesNotUseUpTheCap(t *testing.T) {
 		_, err := j.Discard(t.Context(), journal.Filter{State: journal.Pending})
 		must(t, err)
 		before := len(f.runs())
-		appendFrom(t, j, "sentry", "other", 1)
+		must(t, appendTo(t.Context(), j, deliveryOf("behind them"), "shop"))
 		pass(2 * time.Second)
 		equal(t, len(f.runs()), before+1)
 	})

@@ -99,8 +99,10 @@ func TestWhatNobodyWaitsForAnyMoreIsNotHeldInMemory(t *testing.T) {
 
 func TestAPlanThatPanicsOrIsEmptyLeavesNobodyWaiting(t *testing.T) {
 	j := openJournal(t, t.TempDir(), Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
 	for range 2 {
-		_, err := j.Append(t.Context(), Arrival{Envelope: deliveryOf("a"), Plan: func(sentry.Envelope) []routes.Operation { return nil }})
+		_, err := j.Append(ctx, Arrival{Envelope: deliveryOf("a"), Plan: func(sentry.Envelope) []routes.Operation { return nil }})
 		fails(t, err, errNoPlan)
 		func() {
 			defer func() {
@@ -108,10 +110,10 @@ func TestAPlanThatPanicsOrIsEmptyLeavesNobodyWaiting(t *testing.T) {
 					t.Error("the panic is lost")
 				}
 			}()
-			_, _ = j.Append(t.Context(), Arrival{Envelope: deliveryOf("a"), Plan: func(sentry.Envelope) []routes.Operation { panic("a bug") }})
+			_, _ = j.Append(ctx, Arrival{Envelope: deliveryOf("a"), Plan: func(sentry.Envelope) []routes.Operation { panic("a bug") }})
 		}()
 	}
-	must(t, appendTo(t.Context(), j, deliveryOf("a")))
+	must(t, appendTo(ctx, j, deliveryOf("a")))
 	equal(t, j.Stats().Pending, 1)
 }
 
