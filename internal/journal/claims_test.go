@@ -28,30 +28,34 @@ func stuck(t *testing.T) (j *Journal, release func()) {
 }
 
 func TestARepetitionIsDoneInsteadWhileTheDiskHangs(t *testing.T) {
-	j, release := stuck(t)
-	away := true
-	deliver := func() (Receipt, error) {
-		return j.Append(t.Context(), Arrival{
-			Envelope: deliveryOf("a"), Plan: planOf, Patience: 5 * time.Millisecond,
-			Instead: func(context.Context, sentry.Envelope, []routes.Operation) ([]Ran, error) {
-				if away {
-					return nil, errors.New("Temporal is away")
-				}
-				return []Ran{{"default", "triage:sentry:a", "run"}}, nil
-			},
+	for _, key := range []string{"first", "a"} { // being written, and waiting for that
+		t.Run(key, func(t *testing.T) {
+			j, release := stuck(t)
+			away := true
+			deliver := func() (Receipt, error) {
+				return j.Append(t.Context(), Arrival{
+					Envelope: deliveryOf(key), Plan: planOf, Patience: 5 * time.Millisecond,
+					Instead: func(context.Context, sentry.Envelope, []routes.Operation) ([]Ran, error) {
+						if away {
+							return nil, errors.New("Temporal is away")
+						}
+						return []Ran{{"default", "triage:sentry:a", "run"}}, nil
+					},
+				})
+			}
+			_, err := deliver()
+			fails(t, err, nil)
+			away = false
+			receipt, err := deliver()
+			must(t, err)
+			equal(t, receipt.Runs[0].RunID, "run")
+			release()
+			must(t, j.Sync())
+			again, err := deliver()
+			must(t, err)
+			equal(t, again.Runs, receipt.Runs)
 		})
 	}
-	_, err := deliver()
-	fails(t, err, nil)
-	away = false
-	receipt, err := deliver()
-	must(t, err)
-	equal(t, receipt.Runs[0].RunID, "run")
-	release()
-	must(t, j.Sync())
-	again, err := deliver()
-	must(t, err)
-	equal(t, again.Runs, receipt.Runs)
 }
 
 // Many of the same come while the disk hangs, is late, and is back.
@@ -95,8 +99,10 @@ func TestWhatNobodyWaitsForAnyMoreIsNotHeldInMemory(t *testing.T) {
 
 func TestAPlanThatPanicsOrIsEmptyLeavesNobodyWaiting(t *testing.T) {
 	j := openJournal(t, t.TempDir(), Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
 	for range 2 {
-		_, err := j.Append(t.Context(), Arrival{Envelope: deliveryOf("a"), Plan: func(sentry.Envelope) []routes.Operation { return nil }})
+		_, err := j.Append(ctx, Arrival{Envelope: deliveryOf("a"), Plan: func(sentry.Envelope) []routes.Operation { return nil }})
 		fails(t, err, errNoPlan)
 		func() {
 			defer func() {
@@ -104,10 +110,10 @@ func TestAPlanThatPanicsOrIsEmptyLeavesNobodyWaiting(t *testing.T) {
 					t.Error("the panic is lost")
 				}
 			}()
-			_, _ = j.Append(t.Context(), Arrival{Envelope: deliveryOf("a"), Plan: func(sentry.Envelope) []routes.Operation { panic("a bug") }})
+			_, _ = j.Append(ctx, Arrival{Envelope: deliveryOf("a"), Plan: func(sentry.Envelope) []routes.Operation { panic("a bug") }})
 		}()
 	}
-	must(t, appendTo(t.Context(), j, deliveryOf("a")))
+	must(t, appendTo(ctx, j, deliveryOf("a")))
 	equal(t, j.Stats().Pending, 1)
 }
 
