@@ -29,6 +29,9 @@ const (
 	// bounds one.
 	attributesPause = time.Second
 	askTimeout      = 5 * time.Second
+	// firstPatience is how long the first starts wait for an answer: PostgreSQL hides a run for ever that has a value of another type
+	// than its attribute.
+	firstPatience = time.Second
 )
 
 // registered knows which of [Attributes] a namespace takes: a start with any
@@ -38,6 +41,9 @@ type registered struct {
 	namespace string
 	client    client.Client
 	log       *slog.Logger
+
+	first    chan struct{} // closed after the first answer, or without one after firstPatience
+	patience sync.Once     // begins with the first start
 
 	mu      sync.Mutex
 	usable  map[string]bool // never changed, only replaced; nil before the first answer
@@ -66,6 +72,32 @@ func (r *registered) snapshot() map[string]bool {
 		return everyAttribute
 	}
 	return r.usable
+}
+
+// await returns the snapshot: after the first answer, but never later than
+// firstPatience after it was called first.
+func (r *registered) await(ctx context.Context) map[string]bool {
+	r.patience.Do(func() { time.AfterFunc(firstPatience, r.enough) })
+	select {
+	case <-r.first:
+	case <-ctx.Done():
+	}
+	return r.snapshot()
+}
+
+// enough has nobody wait for an answer any more.
+func (r *registered) enough() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.enoughLocked()
+}
+
+func (r *registered) enoughLocked() {
+	select {
+	case <-r.first:
+	default:
+		close(r.first)
+	}
 }
 
 // refused says that a start with attributes of the snapshot was refused, for
@@ -108,6 +140,9 @@ func (r *registered) run(ctx context.Context) {
 		}
 		r.mu.Lock()
 		r.answered(ctx, lacks, err, refusal)
+		if r.usable != nil {
+			r.enoughLocked()
+		}
 		pause := attributesThere
 		switch {
 		case r.refusal != nil:

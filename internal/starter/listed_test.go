@@ -58,6 +58,7 @@ func TestARunIsListedWhenAnAttributeIsOfAnotherType(t *testing.T) {
 	}
 	awaitAttributes(t, c, "SentryEvent")
 	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
+	running(t, s)
 	run := startSample(t, s, "issue.created", `"slug":"backend"`, `"slug":"web:'app"`)
 	find(t, c, `SentryEvent="sentry.issue.created" AND WorkflowId="`+run.WorkflowID+`"`, 1)
 }

@@ -69,7 +69,7 @@ type Starter struct {
 func New(connections *Connections, log *slog.Logger) *Starter {
 	s := &Starter{connections: connections, registered: map[client.Client]*registered{}}
 	for at, to := range connections.places {
-		s.registered[to.client] = &registered{namespace: at.namespace, client: to.client, log: log}
+		s.registered[to.client] = &registered{namespace: at.namespace, client: to.client, log: log, first: make(chan struct{})}
 	}
 	return s
 }
@@ -193,7 +193,7 @@ type about struct {
 
 func (s *Starter) start(ctx context.Context, c client.Client, o routes.Operation, a *about, run *Run) error {
 	registered := s.registered[c]
-	usable := registered.snapshot()
+	usable := registered.await(ctx)
 	attributes := map[string]string{}
 	for name, value := range a.attributes {
 		if usable[name] {
