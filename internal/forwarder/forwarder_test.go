@@ -83,7 +83,7 @@ func TestStartsAsManyAtOnceAsAllowed(t *testing.T) {
 		runForwarder(t, j, f, Options{Parallel: 10})
 		pass(5*time.Second + time.Millisecond)
 		equal(t, len(f.runs()), 50)
-		equal(t, f.most, 10)
+		equal(t, f.atOnce(), 10)
 	})
 }
 

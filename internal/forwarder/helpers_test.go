@@ -367,3 +367,10 @@ func hang(ctx context.Context, _ string) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
+
+// watchers returns how many deliveries somebody waits for.
+func watchers(f *Forwarder) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.watches)
+}

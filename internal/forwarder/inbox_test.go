@@ -69,7 +69,7 @@ func TestADeliveryIsAcceptedAndStartedLater(t *testing.T) {
 		equal(t, i.temporal.runs(), []string{"a"})
 		equal(t, i.deliver("a", 0), answer{key: "a", runID: "run of a", status: starter.Existing})
 		equal(t, i.deliver("b", 0).key, "b")
-		equal(t, len(i.forwarder.watches), 0)
+		equal(t, watchers(i.forwarder), 0)
 	})
 }
 
@@ -94,7 +94,7 @@ func TestOneOfThoseThatWaitHasStartedAndToTheOthersItIsExisting(t *testing.T) {
 		equal(t, <-first, answer{key: "a", runID: "run of a", status: starter.Started})
 		equal(t, <-second, answer{key: "a", runID: "run of a", status: starter.Existing})
 		equal(t, i.deliver("a", 5*time.Second), answer{key: "a", runID: "run of a", status: starter.Existing})
-		equal(t, len(i.forwarder.watches), 0)
+		equal(t, watchers(i.forwarder), 0)
 	})
 }
 
@@ -111,7 +111,7 @@ func TestWaitingEndsInTime(t *testing.T) {
 		must(t, err)
 		equal(t, starter.Overall(runs), starter.Accepted)
 		equal(t, time.Since(began), time.Second)
-		equal(t, len(i.forwarder.watches), 0)
+		equal(t, watchers(i.forwarder), 0)
 	})
 }
 
