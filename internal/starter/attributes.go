@@ -29,8 +29,8 @@ const (
 	// bounds one.
 	attributesPause = time.Second
 	askTimeout      = 5 * time.Second
-	// firstPatience is how long the first starts wait for an answer: PostgreSQL hides a run for ever that has a value of another type
-	// than its attribute.
+	// firstPatience is how long the first starts wait for an answer: PostgreSQL
+	// hides a run for ever that has a value of another type than its attribute.
 	firstPatience = time.Second
 )
 
