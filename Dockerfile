@@ -1,15 +1,17 @@
 # One image for each program, `docker build --target ingress .` and `--target
-# worker`: nothing in it but the program and the authorities that it trusts.
+# worker`: nothing in it but the program, the tool for people and the authorities
+# that they trust.
 FROM golang:1.26.8-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /out/ ./cmd/ingress ./cmd/worker
+RUN CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /out/ ./cmd/ingress ./cmd/worker ./cmd/triage
 RUN mkdir /empty
 
 FROM scratch AS base
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /out/triage /triage
 USER 65532:65532
 
 FROM base AS worker

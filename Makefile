@@ -46,7 +46,7 @@ test/postgres: ## run the tests that need Temporal on the server of docker-compo
 	@scripts/need postgresql
 	@$(MAKE) --no-print-directory bin/temporal
 	@scripts/temporal-server $(TEMPORAL_SERVER_VERSION)
-	TEST_TEMPORAL=postgres go test -count=1 -p 1 ./internal/devserver/... ./internal/starter/ ./cmd/internal/process/ ./cmd/setup/
+	TEST_TEMPORAL=postgres go test -count=1 -p 1 ./internal/devserver/... ./internal/starter/ ./cmd/internal/process/ ./cmd/triage/
 	TEST_TEMPORAL=postgres go test -count=1 -run TestNamespaceJob .
 
 .PHONY: fuzz

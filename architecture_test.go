@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"activities":         {"internal"},
 	"internal/sentry":    {},
 	"internal/triage":    {"internal/triage", "internal/sentry"},
+	"internal/build":     {},
 	"internal/config":    {},
 	"internal/telemetry": {},
 	"internal/devserver": {"internal/devserver"},

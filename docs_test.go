@@ -57,17 +57,24 @@ func TestMakeTargetsInDocumentsExist(t *testing.T) {
 }
 
 func TestCommandsInDocumentsExist(t *testing.T) {
-	command := regexp.MustCompile(`(?:go run \./cmd/|\./bin/)(\S+)([^\n#|;&]*)`)
-	flag := regexp.MustCompile(`(?:^|\s)-([a-z][a-z-]*)`)
+	command := regexp.MustCompile(`(?:go run \./cmd/|\./bin/|(?:^|\s)(triage ))(\S+)([^\n#|;&]*)`)
+	flag := regexp.MustCompile(`(?:^|\s)--?([a-z][a-z-]*)`)
 	seen := 0
 	for path, text := range documents(t) {
 		for _, code := range codeIn(text) {
 			for _, m := range command.FindAllStringSubmatch(code, -1) {
 				seen++
-				flags := flagsOf(t, m[1])
-				for _, f := range flag.FindAllStringSubmatch(m[2], -1) {
+				name, rest := m[2], m[3]
+				if m[1] != "" { // by its name alone
+					name, rest = "triage", m[2]+m[3]
+				}
+				if name == "triage" && !isSubcommand(strings.Fields(rest)) {
+					t.Errorf("%s: there is no triage%s", path, rest)
+				}
+				flags := flagsOf(t, name)
+				for _, f := range flag.FindAllStringSubmatch(rest, -1) {
 					if !flags[f[1]] {
-						t.Errorf("%s: %s has no flag -%s", path, m[1], f[1])
+						t.Errorf("%s: %s has no flag -%s", path, name, f[1])
 					}
 				}
 			}
@@ -78,8 +85,22 @@ func TestCommandsInDocumentsExist(t *testing.T) {
 	}
 }
 
-// flagsOf returns the flags that cmd/name defines, and -h: the first literal in
-// every call of a method of flags.
+// isSubcommand reports whether args of triage begin with one of its commands,
+// each of which has a file of its name, or ask for help.
+func isSubcommand(args []string) bool {
+	if len(args) == 0 {
+		return false
+	}
+	if args[0] == "completion" || args[0] == "--help" {
+		return true
+	}
+	_, err := os.Stat(filepath.Join("cmd", "triage", args[0]+".go"))
+	return err == nil
+}
+
+// flagsOf returns the flags that cmd/name defines, and those for help: the first
+// literal in every call of a method of flags, and the second where there is a
+// short form.
 func flagsOf(t *testing.T, name string) map[string]bool {
 	t.Helper()
 	sources, err := filepath.Glob(filepath.Join("cmd", name, "*.go"))
@@ -89,14 +110,19 @@ func flagsOf(t *testing.T, name string) map[string]bool {
 	if len(sources) == 0 {
 		t.Errorf("there is no cmd/%s", name)
 	}
-	flags := map[string]bool{"h": true}
+	flags := map[string]bool{"h": true, "help": true}
 	for _, source := range sources {
 		for _, call := range callsIn(t, source) {
-			if receiver, _ := methodOf(call); receiver != "flags" {
+			receiver, method := methodOf(call)
+			if receiver != "flags" {
 				continue
 			}
-			if literals := literalsOf(t, call); len(literals) > 0 {
+			literals := literalsOf(t, call)
+			if len(literals) > 0 {
 				flags[literals[0]] = true
+			}
+			if strings.HasSuffix(method, "P") && len(literals) > 1 {
+				flags[literals[1]] = true
 			}
 		}
 	}

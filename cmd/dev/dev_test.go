@@ -88,7 +88,7 @@ func TestDevUntilInterrupted(t *testing.T) {
 	if response.StatusCode != http.StatusOK {
 		t.Errorf("the Temporal UI answered %d", response.StatusCode)
 	}
-	if want := "go run ./cmd/sendhook -url " + printed["Webhook URL"] + " issue.created"; printed["Send a sample"] != want {
+	if want := "go run ./cmd/triage send --url " + printed["Webhook URL"] + " issue.created"; printed["Send a sample"] != want {
 		t.Errorf("the command for a sample is %q", printed["Send a sample"])
 	}
 

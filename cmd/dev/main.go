@@ -97,7 +97,7 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 		fmt.Fprintf(stdout, "  Status page    %s/\n", at.admin)
 		fmt.Fprintf(stdout, "  Temporal UI    %s\n", at.ui)
 		fmt.Fprintf(stdout, "  Health         %s/readyz\n", at.admin)
-		fmt.Fprintf(stdout, "  Send a sample  go run ./cmd/sendhook -url %s issue.created\n\n", at.webhook(cfg.Integrations[0].Name))
+		fmt.Fprintf(stdout, "  Send a sample  go run ./cmd/triage send --url %s issue.created\n\n", at.webhook(cfg.Integrations[0].Name))
 		fmt.Fprint(stdout, "Ctrl-C stops everything.\n\n")
 		<-ctx.Done()
 		fmt.Fprintln(stdout, "\nStopping ...")

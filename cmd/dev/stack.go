@@ -128,7 +128,7 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 	return group.Wait()
 }
 
-// addAttributes does what the setup command does.
+// addAttributes does what triage setup does.
 func addAttributes(ctx context.Context, cfg config.Ingress, log *slog.Logger) error {
 	connections, err := starter.Connect(cfg.Temporal, cfg.Integrations, log)
 	if err != nil {

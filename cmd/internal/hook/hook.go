@@ -50,7 +50,7 @@ func (d Delivery) Request(ctx context.Context) (*http.Request, error) {
 		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("User-Agent", "sendhook (sentry-temporal)")
+	r.Header.Set("User-Agent", "triage (sentry-temporal)")
 	r.Header.Set(sentry.HeaderRequestID, d.RequestID)
 	r.Header.Set(sentry.HeaderTimestamp, strconv.FormatInt(time.Now().Unix(), 10))
 	r.Header.Set(sentry.HeaderSignature, sentry.Sign(d.Secret, d.Body))

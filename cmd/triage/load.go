@@ -2,24 +2,77 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 
 	"sentry-temporal/cmd/internal/load"
+	"sentry-temporal/internal/sentry"
 )
 
-// report is what -report writes. Times are in milliseconds.
+// loading is what the flags of load say.
+type loading struct {
+	target
+	duration    time.Duration
+	rate        int
+	connections int
+	retried     float64
+	json        bool
+}
+
+func newLoad() *cobra.Command {
+	var l loading
+	cmd := &cobra.Command{
+		Use:   "load <resource.action>[=<share>]...",
+		Short: "Send sample deliveries at a rate, and measure the answers",
+		Long: `Sends a mix of signed sample deliveries at a rate that the receiver does not slow
+down, and tells what came back. issue.created=3 is sent three times as often as
+the others. A delivery that is not taken is a failure.`,
+		Example: `  triage load issue.created
+  triage load --rate 100 --duration 1m issue.created=3 comment.created
+  triage load --rate 0 --connections 64 --json issue.created`,
+		ValidArgs: sentry.SampleNames(),
+		Args:      func(_ *cobra.Command, mix []string) error { return l.check(mix) },
+		RunE: func(cmd *cobra.Command, mix []string) error {
+			return l.send(cmd.Context(), mix, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	l.add(cmd)
+	flags := cmd.Flags()
+	flags.DurationVar(&l.duration, "duration", 10*time.Second, "send for this long")
+	flags.IntVar(&l.rate, "rate", 10, "deliveries a second; 0 sends as many as the connections carry")
+	flags.IntVar(&l.connections, "connections", 16, "at most this many connections")
+	flags.Float64Var(&l.retried, "retried", 0, "share of deliveries, 0 to 1, that repeat an earlier Request-ID and body")
+	flags.BoolVar(&l.json, "json", false, "print the report as JSON")
+	return cmd
+}
+
+func (l *loading) check(names []string) error {
+	switch {
+	case len(names) == 0:
+		return errors.New("nothing to send: name a sample, triage send --list lists them")
+	case l.duration <= 0 || l.rate < 0 || l.connections < 1 || l.connections > math.MaxUint16 || l.retried < 0 || l.retried > 1:
+		return errors.New("--duration, --rate, --connections or --retried is out of range")
+	}
+	if _, err := load.ParseMix(names); err != nil {
+		return fmt.Errorf("%w: triage send --list lists them", err)
+	}
+	return nil
+}
+
+// report is what --json prints. Times are in milliseconds.
 type report struct {
 	Seconds     float64            `json:"seconds"`
-	Connections uint16             `json:"connections"`
+	Connections int                `json:"connections"`
 	Sent        uint64             `json:"sent"`
 	Rate        float64            `json:"sent_per_second"`
 	Taken       float64            `json:"taken_per_second"`
@@ -28,13 +81,21 @@ type report struct {
 	Errors      []string           `json:"errors,omitempty"`
 }
 
-// sendLoad sends load and prints what came back. Its error says how many
-// deliveries were not taken.
-func sendLoad(ctx context.Context, l load.Load, next vegeta.Targeter, file string, stdout, stderr io.Writer) error {
+// send sends load and prints what came back. Its error says how many deliveries
+// were not taken.
+func (l *loading) send(ctx context.Context, names []string, stdout, stderr io.Writer) error {
+	mix, err := load.ParseMix(names)
+	if err != nil {
+		return err
+	}
+	next, err := load.Samples(l.url, l.key(), mix, l.retried)
+	if err != nil {
+		return err
+	}
 	var metrics vegeta.Metrics
-	bar := newBar(stderr, l.Duration)
+	bar := newBar(stderr, l.duration)
 	taken := uint64(0)
-	l.Run(ctx, next, func(r *vegeta.Result) {
+	load.Load{Rate: l.rate, Duration: l.duration, Connections: uint16(l.connections)}.Run(ctx, next, func(r *vegeta.Result) { //nolint:gosec // its range is checked
 		metrics.Add(r)
 		if r.Code >= 200 && r.Code < 300 {
 			taken++
@@ -47,37 +108,22 @@ func sendLoad(ctx context.Context, l load.Load, next vegeta.Targeter, file strin
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	latencies := metrics.Latencies
 	r := report{
-		Seconds: metrics.Duration.Seconds(), Connections: l.Connections,
+		Seconds: metrics.Duration.Seconds(), Connections: l.connections,
 		Sent: metrics.Requests, Rate: metrics.Rate, Taken: float64(taken) / max((metrics.Duration+metrics.Wait).Seconds(), 1e-9),
 		Latency: map[string]float64{"p50": ms(latencies.P50), "p90": ms(latencies.P90), "p99": ms(latencies.P99), "max": ms(latencies.Max)},
 		Answers: metrics.StatusCodes, Errors: metrics.Errors[:min(len(metrics.Errors), 10)],
 	}
-	if err := r.write(file, stdout); err != nil {
-		return err
-	}
-	if file != "-" {
+	if l.json {
+		if err := printJSON(stdout, r); err != nil {
+			return err
+		}
+	} else {
 		r.print(stdout)
 	}
 	if missed := r.Sent - taken; missed > 0 {
 		return fmt.Errorf("%d of %d not taken", missed, r.Sent)
 	}
 	return nil
-}
-
-func (r report) write(file string, stdout io.Writer) error {
-	if file == "" {
-		return nil
-	}
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	text = append(text, '\n')
-	if file == "-" {
-		_, err := stdout.Write(text)
-		return err
-	}
-	return os.WriteFile(file, text, 0o600)
 }
 
 func (r report) print(w io.Writer) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,22 +20,16 @@ func TestAttributesAreAddedToEachNamespaceAndNotTwice(t *testing.T) {
 	t.Setenv("INTEGRATIONS", "sentry,mobile")
 	t.Setenv("MOBILE_NAMESPACE", "mobile")
 	t.Setenv("LOG_LEVEL", "error")
-	var first, second bytes.Buffer
-	if err := run(t.Context(), &first); err != nil {
-		t.Fatal(err)
-	}
+	first := succeed(t, "setup")
 	for _, namespace := range []string{"default", "mobile"} {
 		for _, name := range starter.Attributes {
-			if !strings.Contains(lineOf(first.String(), namespace), name) {
-				t.Errorf("%s was not added to %s: %s", name, namespace, first.String())
+			if !strings.Contains(lineOf(first, namespace), name) {
+				t.Errorf("%s was not added to %s: %s", name, namespace, first)
 			}
 		}
 	}
-	if err := run(t.Context(), &second); err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(second.String(), "added") {
-		t.Errorf("the second time: %s", second.String())
+	if second := succeed(t, "setup"); strings.Contains(second, "added") {
+		t.Errorf("the second time: %s", second)
 	}
 }
 
@@ -52,12 +45,12 @@ func TestANamespaceThatIsMissingKeepsNoOtherFromItsAttributes(t *testing.T) {
 	t.Setenv("MOBILE_TEMPORAL_PROFILE", "own")
 	t.Setenv("MOBILE_NAMESPACE", "mobile")
 	t.Setenv("LOG_LEVEL", "error")
-	var out bytes.Buffer
-	if err := run(t.Context(), &out); err == nil || !strings.Contains(err.Error(), "absent") {
-		t.Errorf("of the missing one it says %v", err)
+	status, stdout, stderr := triage(t, "setup")
+	if status != exitNo || !strings.Contains(stderr, "absent") {
+		t.Errorf("of the missing one it says %d, %q", status, stderr)
 	}
-	if got := out.String(); !strings.HasPrefix(got, "namespace mobile of profile own: ") {
-		t.Errorf("of the other it says %q", got)
+	if !strings.HasPrefix(stdout, "namespace mobile of profile own: ") {
+		t.Errorf("of the other it says %q", stdout)
 	}
 }
 

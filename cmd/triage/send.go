@@ -1,0 +1,152 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sentry-temporal/cmd/internal/hook"
+	"sentry-temporal/internal/sentry"
+)
+
+// target is where deliveries are sent, and under which secret.
+type target struct{ url, secret string }
+
+// add adds the flags for it to cmd.
+func (t *target) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&t.url, "url", "http://127.0.0.1:8080/webhooks/sentry", "post to this address")
+	flags.StringVar(&t.secret, "secret", "", "sign with this Client Secret (default: the newest in $SENTRY_CLIENT_SECRET, else the one of make dev)")
+}
+
+// key returns the secret to sign with.
+func (t *target) key() string {
+	newest, _, _ := strings.Cut(os.Getenv("SENTRY_CLIENT_SECRET"), ",")
+	return cmp.Or(t.secret, newest, hook.DevelopmentSecret)
+}
+
+// sending is what the flags of send say.
+type sending struct {
+	target
+	requestID string
+	count     int
+	bodyFile  string
+	wait      int
+	list      bool
+}
+
+func newSend() *cobra.Command {
+	var s sending
+	cmd := &cobra.Command{
+		Use:   "send <resource.action>...",
+		Short: "Send signed sample deliveries, as Sentry does",
+		Long: `Signs a sample delivery for each name, as in issue.created, and posts it. Each
+send has ids of its own, so two sends are two different issues. A delivery that
+is not taken is a failure.`,
+		Example: `  triage send issue.created
+  triage send --request-id again -n 2 issue.created
+  triage send --body body.json --url https://hooks.example.com/webhooks/sentry
+  triage send --list`,
+		ValidArgs: sentry.SampleNames(),
+		Args:      func(_ *cobra.Command, names []string) error { return s.check(names) },
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if s.list {
+				for _, name := range sentry.SampleNames() {
+					fmt.Fprintln(cmd.OutOrStdout(), name)
+				}
+				return nil
+			}
+			return s.send(cmd.Context(), names, cmd.OutOrStdout())
+		},
+	}
+	s.add(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&s.requestID, "request-id", "", "send this Request-ID (default: a new one for each send)")
+	flags.IntVarP(&s.count, "count", "n", 1, "send each delivery this many times")
+	flags.StringVar(&s.bodyFile, "body", "", "send this file, byte for byte, instead of a sample; a name then only sets the resource")
+	flags.IntVar(&s.wait, "wait", 5, "wait up to this many seconds for the runs to start; 0 does not, like Sentry")
+	flags.BoolVar(&s.list, "list", false, "list the samples")
+	return cmd
+}
+
+func (s *sending) check(names []string) error {
+	switch {
+	case s.list:
+		return nil
+	case len(names) == 0 && s.bodyFile == "":
+		return errors.New("nothing to send: name a sample, --list lists them")
+	case s.count < 1:
+		return fmt.Errorf("--count %d: send at least once", s.count)
+	case s.bodyFile != "":
+		return nil
+	}
+	for _, name := range names {
+		if _, err := sentry.Sample(name); err != nil {
+			return fmt.Errorf("%w: triage send --list lists them", err)
+		}
+	}
+	return nil
+}
+
+func (s *sending) send(ctx context.Context, names []string, stdout io.Writer) error {
+	if len(names) == 0 {
+		names = []string{""} // the ingress infers the resource
+	}
+	refused := 0
+	for _, name := range names {
+		for range s.count {
+			body, err := bodyOf(name, s.bodyFile)
+			if err != nil {
+				return err
+			}
+			resource, _, _ := strings.Cut(name, ".")
+			d := hook.Delivery{URL: s.url, Secret: s.key(), Resource: resource, RequestID: s.requestID, Body: body, Wait: s.wait}
+			if d.RequestID == "" {
+				d.RequestID = sentry.NewRequestID()
+			}
+			answer, err := hook.Send(ctx, d)
+			if err != nil {
+				return err
+			}
+			printAnswer(stdout, d.RequestID, answer)
+			if !answer.OK() {
+				refused++
+			}
+		}
+	}
+	if refused > 0 {
+		return fmt.Errorf("%d not taken", refused)
+	}
+	return nil
+}
+
+func bodyOf(name, bodyFile string) ([]byte, error) {
+	if bodyFile != "" {
+		return os.ReadFile(bodyFile)
+	}
+	sample, err := sentry.Sample(name)
+	if err != nil {
+		return nil, err
+	}
+	return sentry.FreshIDs(sample), nil
+}
+
+func printAnswer(w io.Writer, requestID string, a hook.Answer) {
+	if !a.OK() {
+		fmt.Fprintf(w, "%d %s (Request-ID %s)\n", a.Code, a.Error, requestID)
+		return
+	}
+	fmt.Fprintf(w, "%d %s %s (Request-ID %s)\n", a.Code, a.Status, a.Event, requestID)
+	for _, run := range a.Runs {
+		fmt.Fprintf(w, "    %s %s\n", run.Status, run.WorkflowID)
+		if run.URL != "" {
+			fmt.Fprintf(w, "    %s\n", run.URL)
+		}
+	}
+}
