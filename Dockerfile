@@ -6,10 +6,14 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /out/ ./cmd/ingress ./cmd/worker ./cmd/triage
+ARG VERSION REVISION
+RUN CGO_ENABLED=0 go build -trimpath \
+	-ldflags="-s -w -X sentry-temporal/internal/build.Version=$VERSION -X sentry-temporal/internal/build.Revision=$REVISION" -o /out/ ./cmd/ingress ./cmd/worker ./cmd/triage
 RUN mkdir /empty
 
 FROM scratch AS base
+ARG VERSION REVISION
+LABEL org.opencontainers.image.version=$VERSION org.opencontainers.image.revision=$REVISION
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/triage /triage
 USER 65532:65532

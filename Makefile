@@ -10,6 +10,9 @@ TEMPORAL_SERVER_VERSION := v$(shell sed -n 's|.*image: temporalio/server:||p' do
 
 FUZZTIME ?= 1m
 
+# What the programs that are built say with -version; by default Go derives it from git's tags.
+VERSION ?=
+
 export GOBIN := $(CURDIR)/bin
 
 # Debian keeps the programs of a PostgreSQL server off PATH.
@@ -31,7 +34,7 @@ dev: bin/temporal ## run Temporal, worker and ingress on this machine until Ctrl
 
 .PHONY: build
 build: ## build the programs into bin/
-	go build -o bin/ ./cmd/...
+	go build -ldflags='-X sentry-temporal/internal/build.Version=$(VERSION)' -o bin/ ./cmd/...
 
 # What a machine may lack comes before anything is built.
 .PHONY: test

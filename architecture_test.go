@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"internal/triage":    {"internal/triage", "internal/sentry"},
 	"internal/build":     {},
 	"internal/config":    {},
-	"internal/telemetry": {},
+	"internal/telemetry": {"internal/build"},
 	"internal/devserver": {"internal/devserver"},
 	"internal/routes":    {"internal/config", "internal/sentry", "internal/triage"},
 	"internal/starter":   {"internal/config", "internal/routes", "internal/sentry", "internal/telemetry"},

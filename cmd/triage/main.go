@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"sentry-temporal/internal/build"
 )
 
 func main() {
@@ -40,11 +42,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 It exits with 0 when all is well, with 1 when something is not, and with 2 when
 it is called wrongly.`,
+		Version:          build.Read().String(),
 		SilenceErrors:    true,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { tried = true }, // after what Args checks
 	}
 	root.AddCommand(newSend(), newLoad(), newSetup(), newCheck(), newVersion())
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetArgs(append([]string{}, args...)) // nil would be those of the process
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -7,40 +7,49 @@ import (
 	"runtime/debug"
 )
 
-// Version is set by the linker, as in -ldflags='-X sentry-temporal/internal/build.Version=v1.2.3'.
-var Version string
+// Set by the linker where Go cannot know, as in
+// -ldflags='-X sentry-temporal/internal/build.Version=v1.2.3'.
+var (
+	Version  string
+	Revision string
+)
 
 // Info is what a program was built from.
 type Info struct {
-	Version  string `json:"version"`  // as the build was told, else what Go knows; "devel" if nobody does
-	Revision string `json:"revision"` // commit, with -dirty behind it if the tree had changes; "unknown" outside git
-	Go       string `json:"go"`
+	Version  string `json:"version"`  // "devel" if nobody said
+	Revision string `json:"revision"` // the commit, with -dirty behind it if something was changed; "unknown" outside git
+	Go       string `json:"go"`       // the version of Go
 }
 
 // Read returns what this program was built from.
 func Read() Info {
-	info := Info{Version: Version, Revision: "unknown", Go: runtime.Version()}
-	built, ok := debug.ReadBuildInfo()
-	if ok && built.Main.Version != "(devel)" {
-		info.Version = cmp.Or(info.Version, built.Main.Version)
+	info := Info{Version: Version, Revision: Revision, Go: runtime.Version()}
+	if built, ok := debug.ReadBuildInfo(); ok {
+		if built.Main.Version != "(devel)" {
+			info.Version = cmp.Or(info.Version, built.Main.Version)
+		}
+		info.Revision = cmp.Or(info.Revision, revision(built.Settings))
 	}
 	info.Version = cmp.Or(info.Version, "devel")
-	if !ok {
-		return info
-	}
-	dirty := ""
-	for _, setting := range built.Settings {
+	info.Revision = cmp.Or(info.Revision, "unknown")
+	return info
+}
+
+// revision returns the commit that go build noted, "" without one.
+func revision(settings []debug.BuildSetting) string {
+	commit, dirty := "", ""
+	for _, setting := range settings {
 		switch {
 		case setting.Key == "vcs.revision":
-			info.Revision = setting.Value
+			commit = setting.Value
 		case setting.Key == "vcs.modified" && setting.Value == "true":
 			dirty = "-dirty"
 		}
 	}
-	if info.Revision != "unknown" {
-		info.Revision += dirty
+	if commit == "" {
+		return ""
 	}
-	return info
+	return commit + dirty
 }
 
 // String is a line for people.

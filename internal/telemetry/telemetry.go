@@ -22,6 +22,8 @@ import (
 	"go.temporal.io/sdk/client"
 	temporalotel "go.temporal.io/sdk/contrib/opentelemetry"
 	"golang.org/x/time/rate"
+
+	"sentry-temporal/internal/build"
 )
 
 // scope is the name under which instruments and spans are made.
@@ -69,7 +71,8 @@ func Start(ctx context.Context, service string, log *slog.Logger) (*Telemetry, e
 	t.registry.MustRegister( // a new registry has none of them
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collectors.NewBuildInfoCollector())
+		collectors.NewBuildInfoCollector(),
+		buildInfo())
 	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(t.registry), otelprometheus.WithoutScopeInfo())
 	if err != nil {
 		return nil, fmt.Errorf("prepare metrics: %w", err)
@@ -82,6 +85,18 @@ func Start(ctx context.Context, service string, log *slog.Logger) (*Telemetry, e
 		return nil, fmt.Errorf("prepare traces: %w", err)
 	}
 	return t, nil
+}
+
+// buildInfo is always 1, and has what the program was built from.
+func buildInfo() prometheus.Collector {
+	built := build.Read()
+	gauge := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "sentry_temporal_build_info",
+		Help:        "What the program was built from, by its labels; always 1.",
+		ConstLabels: prometheus.Labels{"version": built.Version, "revision": built.Revision, "go": built.Go},
+	})
+	gauge.Set(1)
+	return gauge
 }
 
 // temporalLatencies are the buckets of the Temporal SDK's histograms, all in

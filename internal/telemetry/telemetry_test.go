@@ -78,6 +78,7 @@ func TestMetricsHaveTheNamesThatPrometheusExpects(t *testing.T) {
 	for what, line := range map[string]string{
 		"a counter":           `deliveries_total 2`,
 		"latency in seconds":  `temporal_request_latency_seconds_bucket\{le="0.025"\} 1`,
+		"the build":           `sentry_temporal_build_info\{go="go[^"]+",revision="[^"]+",version="[^"]+"\} 1`,
 		"the Go runtime":      `go_goroutines \d+`,
 		"the process":         `process_start_time_seconds .+`,
 		"what has been built": `go_build_info\{.*\} 1`,
