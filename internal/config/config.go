@@ -46,11 +46,14 @@ type Common struct {
 
 // Integration is a Sentry integration that posts to /webhooks/<Name>.
 type Integration struct {
-	Name      string
-	Secrets   []Secret // newest first, all valid at once; none in a Worker
-	Profile   string   // its connection in [Temporal.Profiles]; "" is the common one
-	Namespace string   // Temporal namespace of its runs
-	TaskQueue string   // Temporal task queue of its runs
+	Name    string
+	Secrets []Secret // newest first, all valid at once; none in a Worker
+	// SecretFile is the file that they come from, to be read again by
+	// [ReadSecrets]; "" if they come from a variable.
+	SecretFile string
+	Profile    string // its connection in [Temporal.Profiles]; "" is the common one
+	Namespace  string // Temporal namespace of its runs
+	TaskQueue  string // Temporal task queue of its runs
 	// MaxStartsPerSecond bounds the starts of its runs; 0: nothing does. It is 0
 	// in a Worker.
 	MaxStartsPerSecond float64
@@ -199,6 +202,7 @@ func (l *loader) integration(name string, temporal Temporal, ofIngress bool) Int
 	if ofIngress {
 		cfg.MaxStartsPerSecond = l.rate(prefix+"_MAX_STARTS_PER_SECOND", vars.MaxStartsPerSecond)
 		cfg.Secrets = l.secrets(prefix+"_CLIENT_SECRET", vars.ClientSecret, vars.ClientSecretFile)
+		cfg.SecretFile = vars.ClientSecretFile
 	}
 	return cfg
 }
@@ -214,29 +218,45 @@ func (l *loader) temporalName(variable, value string) string {
 const maxSecretFile = 64 << 10
 
 func (l *loader) secrets(variable, value, file string) []Secret {
+	var all []Secret
+	var err error
 	switch {
 	case value != "" && file != "":
 		l.bad(variable, "is set, and so is %s_FILE: set one of them", variable)
 		return nil
 	case file != "":
 		variable += "_FILE"
-		text, err := readSmall(file)
-		if err != nil {
-			l.bad(variable, "%w", withoutValues(err))
-			return nil
-		}
-		value = string(text)
+		all, err = ReadSecrets(file)
+	default:
+		all, err = parseSecrets(value)
 	}
+	if err != nil {
+		l.bad(variable, "%w", err)
+	}
+	return all
+}
+
+// ReadSecrets returns the Client Secrets that are in a file, newest first. No
+// error repeats any of it.
+func ReadSecrets(file string) ([]Secret, error) {
+	text, err := readSmall(file)
+	if err != nil {
+		return nil, withoutValues(err)
+	}
+	return parseSecrets(string(text))
+}
+
+func parseSecrets(text string) ([]Secret, error) {
 	var all []Secret
-	for secret := range strings.SplitSeq(value, ",") {
+	for secret := range strings.SplitSeq(text, ",") {
 		if secret = strings.TrimSpace(secret); secret != "" {
 			all = append(all, Secret(secret))
 		}
 	}
 	if len(all) == 0 {
-		l.bad(variable, "is empty: it takes the integration's Client Secret, or several separated by commas")
+		return nil, errors.New("is empty: it takes the integration's Client Secret, or several separated by commas")
 	}
-	return all
+	return all, nil
 }
 
 // baseURL checks an address that others are appended to, which may be empty,

@@ -186,6 +186,23 @@ func TestSecretsAreReadInTheOrderOfTheirRotation(t *testing.T) {
 	}
 }
 
+func TestSecretsOfAFileAreReadAgainAsTheyWereRead(t *testing.T) {
+	path := file(t, "newest,older")
+	environment(t, "INTEGRATIONS=sentry,backend", "SENTRY_CLIENT_SECRET_FILE="+path, "BACKEND_CLIENT_SECRET=b")
+	cfg := loadIngress(t)
+	check(t, "SecretFile", cfg.Integrations[0].SecretFile, path)
+	check(t, "SecretFile of another", cfg.Integrations[1].SecretFile, "")
+	again, err := config.ReadSecrets(path)
+	if err != nil || !slices.Equal(again, cfg.Integrations[0].Secrets) {
+		t.Errorf("%d secrets are read again: %v", len(again), err)
+	}
+	for _, path := range []string{file(t, " \n"), hush} {
+		if again, err := config.ReadSecrets(path); err == nil || len(again) > 0 || strings.Contains(err.Error(), hush) {
+			t.Errorf("%d secrets are read: %v", len(again), err)
+		}
+	}
+}
+
 func TestASecretThatCannotBeReadIsAProblem(t *testing.T) {
 	for name, test := range map[string]struct {
 		vars    []string
