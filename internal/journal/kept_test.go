@@ -1,9 +1,12 @@
 package journal
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
@@ -139,6 +142,40 @@ func TestDeliveriesAreParkedPutBackAndDiscardedInBulk(t *testing.T) {
 	env := deliveryOf("good-key-000000")
 	env.IntegrationID = "mobile"
 	equal(t, received(t, j, env).Entered, true)
+}
+
+// Arrivals stand behind what is submitted.
+func TestABulkChangeIsMadeInSmallPieces(t *testing.T) {
+	var mu sync.Mutex
+	most := 0
+	j := openJournal(t, t.TempDir(), Options{OnCommit: func(_ time.Duration, _, deleted int) {
+		mu.Lock()
+		defer mu.Unlock()
+		most = max(most, deleted)
+	}})
+	for _, key := range keys(12) {
+		must(t, appendTo(t.Context(), j, deliveryOfSize(key, 300_000)))
+	}
+	n, err := j.Park(t.Context(), Filter{})
+	must(t, err)
+	equal(t, n, 12)
+	mu.Lock()
+	defer mu.Unlock()
+	equal(t, most, 4) // the first that reach 1 MiB together
+}
+
+func TestManyThatAreMeantAreAllFound(t *testing.T) {
+	const many = 2*4096 + 1
+	j := openJournal(t, t.TempDir(), Options{})
+	var group errgroup.Group
+	group.SetLimit(maxBatch)
+	for _, key := range keys(many) {
+		group.Go(func() error { return appendTo(t.Context(), j, deliveryOf(key)) })
+	}
+	must(t, group.Wait())
+	items, err := j.List(Filter{State: Pending}, 1, many)
+	must(t, err)
+	equal(t, len(items), many-1)
 }
 
 func TestWhatIsConfiguredAgainGoesBackByItself(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -29,6 +30,28 @@ func TestAJournalThatCannotWriteIsNotReadyUntilItCan(t *testing.T) {
 		must(t, j.Ready())
 		must(t, j.Close())
 		fails(t, j.Ready(), ErrClosed)
+	})
+}
+
+// An empty commit would succeed on a disk that has no room for a delivery.
+func TestAJournalIsNotReadyAgainBeforeTheDiskTakesWhatADeliveryNeeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), Options{})
+		breakFile(t, j)
+		fails(t, appendTo(t.Context(), j, deliveryOf("a")), nil)
+		inTheWay := filepath.Join(j.path+".try", "so it cannot be written")
+		must(t, os.MkdirAll(inTheWay, 0o700))
+		mendFile(t, j)
+		pass(10 * retryLag)
+		fails(t, j.Ready(), nil)
+
+		must(t, os.RemoveAll(filepath.Dir(inTheWay)))
+		pass(retryLag)
+		must(t, j.Ready())
+		if _, err := os.Stat(filepath.Dir(inTheWay)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("what was tried is left: %v", err)
+		}
+		must(t, j.Close())
 	})
 }
 

@@ -210,11 +210,13 @@ func TestAServerThatIsKilledIsNotNoticedByAnotherConnection(t *testing.T) {
 	}
 	other.Kill()
 	kept := send(t, public, elsewhere, "issue.created")
+	awaitMetric(t, admin, `sentry_temporal_lane_failing{connection="other",namespace="default"} 1`)
 	for range 20 {
 		if answer := sendAndWait(t, public, integrations[0], "issue.created", 5); answer.Status != starter.Started {
 			t.Errorf("beside a dead server a delivery was answered %+v", answer)
 		}
 	}
+	awaitMetric(t, admin, `sentry_temporal_lane_failing{connection="",namespace="default"} 0`)
 	if r := ready(t, admin); r.code != 200 {
 		t.Errorf("/readyz answered %d", r.code)
 	}
