@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
-	"go.temporal.io/sdk/converter"
+	commonpb "go.temporal.io/api/common/v1"
 
 	"sentry-temporal/internal/telemetry"
 	"sentry-temporal/internal/web"
@@ -34,17 +34,15 @@ type Options struct {
 	// Temporal returns what is known of each namespace, see [Watch]. It must be
 	// quick, and decides nothing.
 	Temporal func() []NamespaceState
-	Metrics  http.Handler           // nil for none
-	Journal  Journal                // nil in a worker
-	Codec    converter.PayloadCodec // nil in a worker
-	UIURL    string                 // base address of the Temporal UI, which may ask the codec
-	Status   *Status                // nil for no status page
-	Log      *slog.Logger
+	Metrics  http.Handler // nil for none
+	Journal  Journal      // nil in a worker
+	// Decode decompresses payloads to budget bytes together at most, see
+	// [starter.DecodeWithin]. It is nil in a worker.
+	Decode func(payloads []*commonpb.Payload, budget int64) ([]*commonpb.Payload, error)
+	UIURL  string  // base address of the Temporal UI, which may ask the codec
+	Status *Status // nil for no status page
+	Log    *slog.Logger
 }
-
-// maxCodecBody bounds what the codec is given: some payloads of up to 2 MiB
-// each, in base64.
-const maxCodecBody = 16 << 20
 
 // New returns the handler for the admin address, which is not for the public:
 //
@@ -83,14 +81,10 @@ func New(o Options) http.Handler {
 		local.GET("/", pageHeaders, status.show)
 		local.GET("/api/deliveries", pageHeaders, status.listDeliveries)
 	}
-	if o.Codec != nil {
-		codec := http.StripPrefix("/codec", converter.NewPayloadCodecHTTPHandler(o.Codec))
+	if o.Decode != nil {
 		forUI := router.Group("/codec", knownHost, a.allowUI)
 		forUI.OPTIONS("/decode")
-		forUI.POST("/decode", func(c *gin.Context) {
-			c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxCodecBody)
-			codec.ServeHTTP(c.Writer, c.Request)
-		})
+		forUI.POST("/decode", newCodec(o.Decode).decode)
 	}
 	router.NoMethod(func(c *gin.Context) { web.Refuse(c, http.StatusMethodNotAllowed, "not this method") })
 	router.NoRoute(func(c *gin.Context) { web.Refuse(c, http.StatusNotFound, "nothing is here") })

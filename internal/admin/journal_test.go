@@ -105,7 +105,7 @@ func adminServer(t *testing.T, items ...item) (url string, j *kept) {
 		Ready:    func() error { return nil },
 		Temporal: func() []admin.NamespaceState { return nil },
 		Journal:  j,
-		Codec:    starter.Codec(),
+		Decode:   starter.DecodeWithin,
 		UIURL:    "http://127.0.0.1:8233",
 		Log:      slog.New(slog.DiscardHandler),
 	}))

@@ -10,6 +10,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/workflow"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -70,27 +71,72 @@ func (codec) Encode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
 func (codec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
 	decoded := make([]*commonpb.Payload, len(payloads))
 	for i, p := range payloads {
-		decoded[i] = p
-		if !isCompressed(p) {
-			continue
-		}
-		r, err := zlib.NewReader(bytes.NewReader(p.GetData()))
-		if err != nil {
-			return nil, fmt.Errorf("decompress payload: %w", err)
-		}
-		plain, err := io.ReadAll(io.LimitReader(r, maxDecoded+1))
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("decompress payload: %w", err)
-		case len(plain) > maxDecoded:
-			return nil, errors.New("decompress payload: it is beyond all bounds")
-		}
-		decoded[i] = &commonpb.Payload{}
-		if err := proto.Unmarshal(plain, decoded[i]); err != nil {
-			return nil, fmt.Errorf("decompress payload: %w", err)
+		var err error
+		if decoded[i], _, err = inflate(p, maxDecoded); err != nil {
+			return nil, err
 		}
 	}
 	return decoded, nil
+}
+
+// ErrTooLargeDecoded says that payloads become larger than they may.
+var ErrTooLargeDecoded = errors.New("what they decompress to is larger than it may be")
+
+// DecodeWithin is like the Decode of [Codec], for payloads from anyone: all that
+// they decompress to is together at most budget bytes, and no more is unpacked.
+func DecodeWithin(payloads []*commonpb.Payload, budget int64) ([]*commonpb.Payload, error) {
+	decoded := make([]*commonpb.Payload, len(payloads))
+	for i, p := range payloads {
+		var size int64
+		var err error
+		if decoded[i], size, err = inflate(p, budget); err != nil {
+			return nil, err
+		}
+		budget -= size
+	}
+	return decoded, nil
+}
+
+// inflate returns what p was before it was compressed, which is p itself if it was
+// not, and the bytes that it was unpacked to: at most limit, else the error is
+// [ErrTooLargeDecoded].
+func inflate(p *commonpb.Payload, limit int64) (plain *commonpb.Payload, size int64, err error) {
+	if !isCompressed(p) {
+		return p, 0, nil
+	}
+	r, err := zlib.NewReader(bytes.NewReader(p.GetData()))
+	if err != nil {
+		return nil, 0, fmt.Errorf("decompress payload: %w", err)
+	}
+	unpacked, err := io.ReadAll(io.LimitReader(r, limit+1))
+	switch {
+	case err != nil:
+		return nil, 0, fmt.Errorf("decompress payload: %w", err)
+	case int64(len(unpacked)) > limit:
+		return nil, 0, fmt.Errorf("decompress payload: %w", ErrTooLargeDecoded)
+	}
+	if !isPayload(unpacked) {
+		return nil, 0, errors.New("decompress payload: it is none")
+	}
+	plain = &commonpb.Payload{}
+	if err := proto.Unmarshal(unpacked, plain); err != nil {
+		return nil, 0, fmt.Errorf("decompress payload: %w", err)
+	}
+	return plain, int64(len(unpacked)), nil
+}
+
+// isPayload reports whether message has no more fields than a payload needs. Each
+// takes many times its size in memory.
+func isPayload(message []byte) bool {
+	const most = 100
+	for n := 0; len(message) > 0; n++ {
+		_, _, size := protowire.ConsumeField(message)
+		if size < 0 || n == most {
+			return false
+		}
+		message = message[size:]
+	}
+	return true
 }
 
 func isCompressed(p *commonpb.Payload) bool {

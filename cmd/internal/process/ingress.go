@@ -117,7 +117,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		Temporal: watch.States,
 		Journal:  kept,
 		Metrics:  told.Metrics(),
-		Codec:    starter.Codec(),
+		Decode:   starter.DecodeWithin,
 		UIURL:    cfg.Temporal.UIURL,
 		Log:      log,
 		Status: &admin.Status{
