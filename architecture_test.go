@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"internal/starter":   {"internal/config", "internal/routes", "internal/sentry", "internal/telemetry"},
 	"internal/journal":   {"internal/routes", "internal/sentry", "internal/telemetry"},
 	"internal/forwarder": {"internal/journal", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry"},
-	"internal/web":       {"internal/sentry", "internal/starter"},
+	"internal/web":       {"internal/sentry", "internal/starter", "internal/telemetry"},
 	"internal/admin":     {"internal/config", "internal/journal", "internal/sentry", "internal/starter", "internal/telemetry", "internal/triage", "internal/web"},
 }
 

@@ -59,9 +59,9 @@ type Options struct {
 	MaxBytes int64
 	// AttemptTimeout bounds one start. Default 10 s.
 	AttemptTimeout time.Duration
-	// DrainTimeout is how long Run goes on with what is pending when it is to
-	// end. Default 5 s.
-	DrainTimeout time.Duration
+	// StopTimeout is what starts under way get when Run is to end. Default
+	// 500 ms.
+	StopTimeout time.Duration
 	// MinBackoff and MaxBackoff are the first and the longest time to wait
 	// after a start that failed. Default 100 ms and 10 s.
 	MinBackoff, MaxBackoff time.Duration
@@ -90,6 +90,7 @@ type Forwarder struct {
 
 	mu      sync.Mutex
 	watches map[uint64][]chan outcome // by delivery; each of capacity 1
+	ended   bool                      // Run has: nothing more has an outcome here
 	lanes   map[Lane]LaneStats
 }
 
@@ -97,6 +98,9 @@ type outcome struct {
 	runs []starter.Run
 	err  error
 }
+
+// errEnded is the outcome of what is left for the next Run.
+var errEnded = errors.New("the forwarder has ended")
 
 const (
 	// maxLarge bounds the large deliveries that are read and encoded at once, in
@@ -115,7 +119,7 @@ func New(j *journal.Journal, prepare Prepare, o Options) *Forwarder {
 		}
 	}
 	set(&o.AttemptTimeout, 10*time.Second)
-	set(&o.DrainTimeout, 5*time.Second)
+	set(&o.StopTimeout, 500*time.Millisecond)
 	set(&o.MinBackoff, 100*time.Millisecond)
 	set(&o.MaxBackoff, 10*time.Second)
 	set(&o.GiveUpAfter, 15*time.Minute)
@@ -148,6 +152,10 @@ func (f *Forwarder) watch(id uint64) chan outcome {
 	ch := make(chan outcome, 1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.ended {
+		ch <- outcome{err: errEnded}
+		return ch
+	}
 	f.watches[id] = append(f.watches[id], ch)
 	return ch
 }
@@ -171,6 +179,23 @@ func (f *Forwarder) announce(id uint64, o outcome) {
 		ch <- o
 	}
 	delete(f.watches, id)
+}
+
+// end says whether there is no Run any more, and then tells those who wait for
+// an outcome.
+func (f *Forwarder) end(ended bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = ended
+	if !ended {
+		return
+	}
+	for _, watching := range f.watches {
+		for _, ch := range watching {
+			ch <- outcome{err: errEnded}
+		}
+	}
+	clear(f.watches)
 }
 
 // LaneStats is how a lane is.
@@ -210,11 +235,12 @@ func (f *Forwarder) Alive() error {
 	return nil
 }
 
-// Run forwards until ctx ends. Then it goes on for up to DrainTimeout with what
-// is pending and can start at once, neither failing nor capped, and makes sure of
-// the deletions.
-// What is left is for the next Run, in this process or another.
+// Run forwards until ctx ends. Then it starts nothing more, gives the starts under
+// way up to StopTimeout, and makes sure of the deletions. What is left is for the
+// next Run, in this process or another.
 func (f *Forwarder) Run(ctx context.Context) {
+	f.end(false)
+	defer f.end(true)
 	starts, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	results := make(chan result)
@@ -226,13 +252,12 @@ func (f *Forwarder) Run(ctx context.Context) {
 	defer f.turned.Store(0)
 
 	var read uint64 // the last entry
-	arrived := func() (any bool) {
+	arrived := func() {
 		for {
 			entries := f.journal.Entries(read, 1024)
 			if len(entries) == 0 {
-				return any
+				return
 			}
-			any = true
 			for _, e := range entries {
 				read = e.ID
 				q.add(e)
@@ -241,33 +266,28 @@ func (f *Forwarder) Run(ctx context.Context) {
 	}
 	arrived()
 	stopping := ctx.Done()
-	var enough <-chan time.Time // set while draining
-	draining := false
-drain:
-	for {
+	var enough <-chan time.Time // set once it is to end
+forward:
+	for enough == nil || q.running > 0 {
 		f.turned.Store(time.Now().UnixNano())
-		item, wait := q.next(time.Now())
-		if item != nil {
-			go func() {
-				r := f.attempt(starts, item)
-				select {
-				case results <- r:
-				case <-gone:
-				}
-			}()
-			continue
-		}
-		f.report(q)
-		if draining && q.running == 0 {
-			if arrived() {
+		var again <-chan time.Time
+		if enough == nil {
+			item, wait := q.next(time.Now())
+			if item != nil {
+				go func() {
+					r := f.attempt(starts, item)
+					select {
+					case results <- r:
+					case <-gone:
+					}
+				}()
 				continue
 			}
-			break drain
+			if wait > 0 {
+				again = time.After(wait)
+			}
 		}
-		var again <-chan time.Time
-		if wait > 0 {
-			again = time.After(wait)
-		}
+		f.report(q)
 		select {
 		case r := <-results:
 			f.settle(q, r)
@@ -276,10 +296,10 @@ drain:
 		case <-again:
 		case <-turn.C:
 		case <-stopping:
-			draining, stopping = true, nil
-			enough = time.After(f.o.DrainTimeout)
+			stopping = nil
+			enough = time.After(f.o.StopTimeout)
 		case <-enough:
-			break drain
+			break forward
 		}
 	}
 	if err := f.journal.Sync(); err != nil {

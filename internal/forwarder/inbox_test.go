@@ -115,6 +115,21 @@ func TestWaitingEndsInTime(t *testing.T) {
 	})
 }
 
+func TestWaitingEndsWhenForwardingDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newInbox(t, journal.Options{})
+		i.temporal.fail = always(errDown)
+		stop := run(t, i.forwarder)
+		waiting := i.later("a", 10*time.Second)
+		began := time.Now()
+		stop()
+		equal(t, <-waiting, answer{key: "a", status: starter.Accepted})
+		equal(t, i.deliver("b", 10*time.Second), answer{key: "b", status: starter.Accepted})
+		equal(t, time.Since(began), 0)
+		equal(t, watchers(i.forwarder), 0)
+	})
+}
+
 func TestWhoWaitsForADeliveryThatIsParkedIsToldThatItIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newInbox(t, journal.Options{})

@@ -549,8 +549,8 @@ func TestADeliveryThatFailedDoesNotWaitForAllThatCameLater(t *testing.T) {
 
 func TestWhatIsNotSaidIsAsDocumented(t *testing.T) {
 	o := newForwarder(nil, newTemporal(), Options{}).o
-	equal(t, []time.Duration{o.AttemptTimeout, o.DrainTimeout, o.MinBackoff, o.MaxBackoff, o.GiveUpAfter},
-		[]time.Duration{10 * time.Second, 5 * time.Second, 100 * time.Millisecond, 10 * time.Second, 15 * time.Minute})
+	equal(t, []time.Duration{o.AttemptTimeout, o.StopTimeout, o.MinBackoff, o.MaxBackoff, o.GiveUpAfter},
+		[]time.Duration{10 * time.Second, 500 * time.Millisecond, 100 * time.Millisecond, 10 * time.Second, 15 * time.Minute})
 	equal(t, []int64{int64(o.GiveUpAttempts), int64(o.Parallel), o.MaxBytes}, []int64{20, 16, 32 << 20})
 }
 

@@ -7,7 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
+
+	"sentry-temporal/internal/telemetry"
 )
 
 // Limits of the server. Sentry is done within a second, so these only end
@@ -18,13 +21,22 @@ const (
 	writeTimeout      = 20 * time.Second // from the end of the headers; more than any sender may ask to wait
 	idleTimeout       = 60 * time.Second
 	maxHeaderBytes    = 16 << 10
-	stopTimeout       = 10 * time.Second
+)
+
+// What is under way when the server stops gets stopTimeout: Sentry waits no longer
+// for the whole exchange. A request that has not arrived whole gets arriveTimeout
+// for the rest, so that a connection on which nothing comes does not hold up the
+// next process.
+const (
+	stopTimeout   = time.Second
+	arriveTimeout = 300 * time.Millisecond
 )
 
 // Serve answers requests on listener with handler until ctx is done. Then it
-// accepts no more and returns when the requests under way are answered, or with
-// an error after 10 s. It closes listener.
+// accepts no more and returns when the requests under way are answered, after a
+// second at most: what is left then is cut off. It closes listener.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
+	open := &connections{all: map[net.Conn]struct{}{}}
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -32,13 +44,20 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, log
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         open.note,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	server.RegisterOnShutdown(open.hurry)
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
-		stopped <- server.Shutdown(ctx)
+		err := server.Shutdown(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			log.WarnContext(ctx, "requests under way are cut off", telemetry.KeyAddress, listener.Addr().String())
+			err = server.Close()
+		}
+		stopped <- err
 	})
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -48,4 +67,36 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, log
 		return fmt.Errorf("stop serving %s: %w", listener.Addr(), err)
 	}
 	return nil
+}
+
+// connections are those of a server on which a request is awaited or under way.
+type connections struct {
+	mu    sync.Mutex
+	all   map[net.Conn]struct{}
+	until time.Time // when the requests have to be there; zero while the server goes on
+}
+
+// note is called by the server when the state of conn changes.
+func (c *connections) note(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch state {
+	case http.StateNew, http.StateActive:
+		c.all[conn] = struct{}{}
+		if !c.until.IsZero() {
+			_ = conn.SetReadDeadline(c.until) // it may be closed
+		}
+	default:
+		delete(c.all, conn)
+	}
+}
+
+// hurry cuts off what has not arrived in time.
+func (c *connections) hurry() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.until = time.Now().Add(arriveTimeout)
+	for conn := range c.all {
+		_ = conn.SetReadDeadline(c.until) // it may be closed
+	}
 }

@@ -9,7 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sentry-temporal/internal/web"
@@ -24,50 +27,99 @@ func listen(t testing.TB) net.Listener {
 	return l
 }
 
-func TestStoppingLetsDeliveriesUnderWayFinish(t *testing.T) {
-	underWay, finish := make(chan struct{}), make(chan struct{})
-	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		close(underWay)
-		<-finish
-		fmt.Fprint(w, "kept")
-	})
-	ctx, stop := context.WithCancel(t.Context())
-	l := listen(t)
-	served := make(chan error, 1)
-	go func() { served <- web.Serve(ctx, l, handler, slog.New(slog.DiscardHandler)) }()
+// pipes is a listener for a test that has a time of its own.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
 
-	got := make(chan string, 1)
-	go func() {
-		response, err := http.Get("http://" + l.Addr().String())
-		if err != nil {
-			got <- err.Error()
-			return
-		}
-		defer response.Body.Close()
-		text, _ := io.ReadAll(response.Body)
-		got <- string(text)
-	}()
-	<-underWay
-	stop()
-	// The listener closes while the delivery is still under way.
-	for {
-		conn, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			break
-		}
-		conn.Close()
-	}
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (p *pipes) dial() (net.Conn, error) {
+	ours, theirs := net.Pipe()
 	select {
-	case err := <-served:
-		t.Fatalf("serving ended with a delivery under way: %v", err)
-	default:
+	case p.conns <- theirs:
+		return ours, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
 	}
-	close(finish)
-	if text := <-got; text != "kept" {
-		t.Errorf("the delivery under way got %q", text)
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
 	}
-	if err := <-served; err != nil {
-		t.Error(err)
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (*pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// A stop lets what is under way end, as long as Sentry waits for it, and nothing
+// else holds it up.
+func TestAStopWaitsForWhatIsUnderWay(t *testing.T) {
+	const request = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+	for name, c := range map[string]struct {
+		sent     string
+		takes    time.Duration // in the handler, once the body is there
+		answered bool
+		from, to time.Duration // how long the stop takes
+	}{
+		"a delivery that takes its time":   {request + "abc", 800 * time.Millisecond, true, 800 * time.Millisecond, time.Second},
+		"a delivery that hangs":            {request + "abc", time.Minute, false, time.Second, time.Second},
+		"a body that never ends":           {request + "a", 0, true, 300 * time.Millisecond, 600 * time.Millisecond},
+		"headers that never end":           {"POST / HTTP/1.1\r\n", 0, false, 300 * time.Millisecond, 600 * time.Millisecond},
+		"a connection on which none comes": {"", 0, false, 300 * time.Millisecond, 600 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if _, err := io.ReadAll(r.Body); err == nil {
+						time.Sleep(c.takes)
+					}
+					fmt.Fprint(w, "kept")
+				})
+				ctx, stop := context.WithCancel(t.Context())
+				l := newPipes()
+				served := make(chan error, 1)
+				go func() { served <- web.Serve(ctx, l, handler, slog.New(slog.DiscardHandler)) }()
+				conn, err := l.dial()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				answered := make(chan bool, 1)
+				go func() {
+					_, _ = io.WriteString(conn, c.sent)
+					text, _ := io.ReadAll(conn)
+					answered <- strings.HasSuffix(string(text), "kept")
+				}()
+				synctest.Wait()
+				began := time.Now()
+				stop()
+				if err := <-served; err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(began); took < c.from || took > c.to {
+					t.Errorf("the stop took %s", took)
+				}
+				if <-answered != c.answered {
+					t.Errorf("whether it is answered is %t", !c.answered)
+				}
+				if conn, err := l.dial(); err == nil {
+					conn.Close()
+					t.Error("a connection is taken after the stop")
+				}
+				time.Sleep(c.takes) // until the handler has ended
+			})
+		})
 	}
 }
 
