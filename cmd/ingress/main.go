@@ -4,8 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"os"
 
 	"sentry-temporal/cmd/internal/process"
@@ -23,13 +21,9 @@ func run(ctx context.Context) error {
 		return err
 	}
 	log := telemetry.NewLogger(os.Stderr, cfg.Log.JSON, cfg.Log.Level)
-	public, err := net.Listen("tcp", cfg.ListenAddr)
+	public, err := process.Inherited()
 	if err != nil {
-		return fmt.Errorf("LISTEN_ADDR: %w", err)
+		return err
 	}
-	admin, err := net.Listen("tcp", cfg.AdminAddr)
-	if err != nil {
-		return fmt.Errorf("ADMIN_ADDR: %w", err)
-	}
-	return process.Ingress(ctx, cfg, public, admin, log)
+	return process.Ingress(ctx, cfg, public, nil, log)
 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/kelseyhightower/envconfig"
@@ -42,6 +43,9 @@ type Common struct {
 	Integrations []Integration // at least one, in the order of INTEGRATIONS
 	Temporal     Temporal
 	Log          Log
+	// ShutdownDelay is how long a program goes on, not ready any more, when it is
+	// to stop.
+	ShutdownDelay time.Duration
 }
 
 // Integration is a Sentry integration that posts to /webhooks/<Name>.
@@ -78,6 +82,7 @@ type raw struct {
 	JournalMax   string `envconfig:"JOURNAL_MAX_BYTES" default:"1073741824"`
 	APIKeyFile   string `envconfig:"TEMPORAL_API_KEY_FILE"`
 	UIURL        string `envconfig:"TEMPORAL_UI_URL"`
+	Delay        string `envconfig:"SHUTDOWN_DELAY" default:"0"`
 	LogFormat    string `envconfig:"LOG_FORMAT" default:"json"`
 	LogLevel     string `envconfig:"LOG_LEVEL" default:"info"`
 }
@@ -144,7 +149,7 @@ func (l *loader) bad(variable, format string, args ...any) {
 }
 
 func (l *loader) common(vars raw, ofIngress bool) Common {
-	cfg := Common{Log: l.log(vars), Temporal: l.temporal(vars)}
+	cfg := Common{Log: l.log(vars), Temporal: l.temporal(vars), ShutdownDelay: l.delay("SHUTDOWN_DELAY", vars.Delay)}
 	cfg.Integrations = l.integrations(vars.Integrations, cfg.Temporal, ofIngress)
 	return cfg
 }
@@ -303,6 +308,16 @@ func (l *loader) bytes(variable, value string, lowest, highest int64) int64 {
 		l.bad(variable, "%q is not a number of bytes from %d to %d", clip(value), lowest, highest)
 	}
 	return n
+}
+
+// delay checks a time to wait.
+func (l *loader) delay(variable, value string) time.Duration {
+	const longest = 5 * time.Minute
+	d, err := time.ParseDuration(value)
+	if err != nil || d < 0 || d > longest {
+		l.bad(variable, "%q is not a time like 0, 500ms or 10s, of at most %s", clip(value), longest)
+	}
+	return d
 }
 
 func (l *loader) directory(variable, value string) string {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sentry-temporal/internal/config"
 )
@@ -18,7 +19,7 @@ const hush = "hush-4c1d0a7e"
 
 // ours are the variables that the configuration may look at, and the bare names
 // that it must not.
-var ours = regexp.MustCompile(`^(INTEGRATIONS|LISTEN_ADDR|ADMIN_ADDR|WORKER_ADMIN_ADDR|MAX_BODY_BYTES|JOURNAL_.*|LOG_.*|(.*_)?TEMPORAL_.*|(.*_)?(CLIENT_SECRET|CLIENT_SECRET_FILE|TASK_QUEUE|NAMESPACE|MAX_STARTS_PER_SECOND))$`)
+var ours = regexp.MustCompile(`^(INTEGRATIONS|LISTEN_ADDR|ADMIN_ADDR|WORKER_ADMIN_ADDR|MAX_BODY_BYTES|JOURNAL_.*|SHUTDOWN_DELAY|LOG_.*|(.*_)?TEMPORAL_.*|(.*_)?(CLIENT_SECRET|CLIENT_SECRET_FILE|TASK_QUEUE|NAMESPACE|MAX_STARTS_PER_SECOND))$`)
 
 // environment makes vars, written NAME=value, the only variables that the
 // configuration sees.
@@ -138,7 +139,7 @@ func TestEveryVariableIsHeeded(t *testing.T) {
 		"BACKEND_CLIENT_SECRET=b", "BACKEND_TASK_QUEUE=urgent", "BACKEND_NAMESPACE=backend-team", "BACKEND_MAX_STARTS_PER_SECOND=2.5",
 		"MOBILE_2_CLIENT_SECRET=m",
 		"LISTEN_ADDR=127.0.0.1:80", "ADMIN_ADDR=:81", "PUBLIC_URL=https://hooks.example.com/in/", "MAX_BODY_BYTES=1024",
-		"JOURNAL_DIR=/var/lib/kept", "LOG_FORMAT=text", "LOG_LEVEL=debug",
+		"JOURNAL_DIR=/var/lib/kept", "SHUTDOWN_DELAY=1m30s", "LOG_FORMAT=text", "LOG_LEVEL=debug",
 		"TEMPORAL_ADDRESS=temporal.internal:7233", "TEMPORAL_NAMESPACE=shared", "TEMPORAL_UI_URL=https://ui.internal/temporal/",
 	)
 	cfg := loadIngress(t)
@@ -152,6 +153,7 @@ func TestEveryVariableIsHeeded(t *testing.T) {
 	check(t, "PublicURL", cfg.PublicURL, "https://hooks.example.com/in")
 	check(t, "MaxBodyBytes", cfg.MaxBodyBytes, 1024)
 	check(t, "JournalDir", cfg.JournalDir, "/var/lib/kept")
+	check(t, "ShutdownDelay", cfg.ShutdownDelay, 90*time.Second)
 	check(t, "Log", cfg.Log, config.Log{Level: slog.LevelDebug})
 	check(t, "address of Temporal", cfg.Temporal.Client.HostPort, "temporal.internal:7233")
 	check(t, "namespace", cfg.Temporal.Client.Namespace, "shared")
@@ -258,7 +260,7 @@ func TestAValueThatIsNotUsableIsAProblem(t *testing.T) {
 		"TEMPORAL_API_KEY_FILE=/no/such/file", "TEMPORAL_API_KEY_FILE=" + hush, "SENTRY_TEMPORAL_API_KEY_FILE=" + hush, "SENTRY_TEMPORAL_PROFILE=two words",
 		"MAX_BODY_BYTES=", "MAX_BODY_BYTES=1023", "MAX_BODY_BYTES=67108865", "MAX_BODY_BYTES=1e6", "MAX_BODY_BYTES=-1",
 		"LOG_FORMAT=", "LOG_FORMAT=JSON", "LOG_LEVEL=", "LOG_LEVEL=INFO+2",
-		"JOURNAL_DIR=",
+		"JOURNAL_DIR=", "SHUTDOWN_DELAY=", "SHUTDOWN_DELAY=10", "SHUTDOWN_DELAY=-1s", "SHUTDOWN_DELAY=5m1s",
 		"SENTRY_MAX_STARTS_PER_SECOND=0", "SENTRY_MAX_STARTS_PER_SECOND=-1", "SENTRY_MAX_STARTS_PER_SECOND=10000.1",
 		"SENTRY_MAX_STARTS_PER_SECOND=1e3", "SENTRY_MAX_STARTS_PER_SECOND=NaN", "SENTRY_MAX_STARTS_PER_SECOND=many",
 		"SENTRY_TASK_QUEUE=", "SENTRY_TASK_QUEUE=two words", "SENTRY_NAMESPACE=", "SENTRY_NAMESPACE=naïve",

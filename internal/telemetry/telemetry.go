@@ -29,8 +29,9 @@ import (
 // scope is the name under which instruments and spans are made.
 const scope = "sentry-temporal"
 
-// shutdownTimeout is what a collector gets to take the last spans.
-const shutdownTimeout = 3 * time.Second
+// shutdownTimeout is what a collector gets to take the last spans: deliveries wait
+// for the next process meanwhile.
+const shutdownTimeout = 500 * time.Millisecond
 
 // errorInterval is how often an error of exporting is in the log at most.
 const errorInterval = time.Minute
@@ -137,7 +138,7 @@ func (t *Telemetry) Instrument(o *client.Options) error {
 	return nil
 }
 
-// Shutdown sends what is left of the traces, for 3 s at most, whatever ctx says.
+// Shutdown sends what is left of the traces, for half a second at most, whatever ctx says.
 func (t *Telemetry) Shutdown(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -34,6 +35,7 @@ type Program struct {
 	Args    []string
 	Environ []string // besides PATH and HOME
 	Log     string   // file that its output is appended to
+	Socket  *os.File // that it is to listen on, passed as systemd does; nil for none
 
 	process *os.Process
 }
@@ -46,7 +48,13 @@ func (p *Program) Start() error {
 	}
 	defer output.Close() // the process has its own
 	cmd := exec.Command(p.Binary, p.Args...)
-	cmd.Env = append(slices.Clone(p.Environ), "PATH="+os.Getenv("PATH"), "HOME="+os.Getenv("HOME"))
+	environ := append(slices.Clone(p.Environ), "PATH="+os.Getenv("PATH"), "HOME="+os.Getenv("HOME"))
+	if p.Socket != nil { // it is for the process with the number LISTEN_PID only
+		cmd = exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, p.Binary}, p.Args...)...)
+		environ = append(environ, "LISTEN_FDS=1")
+		cmd.ExtraFiles = []*os.File{p.Socket}
+	}
+	cmd.Env = environ
 	cmd.Stdout, cmd.Stderr = output, output
 	if err := cmd.Start(); err != nil {
 		return err
@@ -63,6 +71,20 @@ func (p *Program) Kill() {
 	_ = p.process.Kill() // it may be gone already
 	_, _ = p.process.Wait()
 	p.process = nil
+}
+
+// Stop ends the process with SIGTERM and returns when it is gone, with an error if
+// it did not end well.
+func (p *Program) Stop() error {
+	defer func() { p.process = nil }()
+	if err := p.process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	state, err := p.process.Wait()
+	if err == nil && !state.Success() {
+		err = fmt.Errorf("%s: %s (its log is %s)", p.Binary, state, p.Log)
+	}
+	return err
 }
 
 // Memory returns a value of /proc/<pid>/status in bytes, such as VmRSS, or 0

@@ -27,14 +27,21 @@ import (
 	"sentry-temporal/workflows"
 )
 
-// drainTimeout is what the forwarder gets to start what is kept when the
-// ingress stops. What is left is for the next start.
-const drainTimeout = 5 * time.Second
-
 // Ingress serves webhooks on public and the admin address on private until ctx is
-// done, then lets the deliveries under way finish. It closes the listeners.
+// done, and for cfg.ShutdownDelay after that. Then it takes no more, gives the
+// deliveries and starts under way a moment, and lets go of the admin address and
+// the journal last: the next process goes on with what is kept.
+//
+// A listener that is nil it opens at the address in cfg, once it has the journal. It
+// closes both.
 func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listener, log *slog.Logger) error {
-	defer func() { _ = errors.Join(public.Close(), private.Close()) }() // mostly closed by then
+	defer func() {
+		for _, l := range []net.Listener{public, private} {
+			if l != nil {
+				_ = l.Close() // mostly it is closed by then
+			}
+		}
+	}()
 	told, err := telemetry.Start(ctx, "sentry-temporal-ingress", log)
 	if err != nil {
 		return err
@@ -56,13 +63,13 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	if err != nil {
 		return err
 	}
-	kept, err := journal.Open(cfg.JournalDir, journal.Options{
+	kept, err := openJournal(ctx, cfg.JournalDir, journal.Options{
 		MaxBytes:     cfg.JournalMaxBytes,
 		Integrations: namesOf(cfg.Integrations),
 		OnCommit:     commits,
 		Inject:       telemetry.TraceParent,
 		Log:          log,
-	})
+	}, lockPatience)
 	if err != nil {
 		return err
 	}
@@ -75,23 +82,18 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	lanes := forwarder.New(kept, starts.Prepare, forwarder.Options{
 		Connection:         connectionOf(connections),
 		MaxStartsPerSecond: capsOf(cfg.Integrations),
-		DrainTimeout:       drainTimeout,
 		Extract:            telemetry.WithTraceParent,
 		Log:                log,
 	})
 	if err := errors.Join(measureJournal(told.Meter(), kept), measureLanes(told.Meter(), lanes)); err != nil {
 		return err
 	}
-	// Forwarding outlives the servers, to start what they took last.
-	forwarding, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var background sync.WaitGroup
-	background.Go(func() { lanes.Run(forwarding) })
-	background.Go(func() { starts.Run(forwarding) })
-	background.Go(func() { putBack(forwarding, kept, connections, log) })
-	defer func() {
-		stop()
-		background.Wait()
-	}()
+	if public, err = listenOn(public, "LISTEN_ADDR", cfg.ListenAddr); err != nil {
+		return err
+	}
+	if private, err = listenOn(private, "ADMIN_ADDR", cfg.AdminAddr); err != nil {
+		return err
+	}
 
 	recent := admin.NewRecent(cfg.Integrations)
 	webhooks := ingress.Options{
@@ -105,11 +107,10 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	if err := measureTemporal(told.Meter(), watch.States); err != nil {
 		return err
 	}
-	stopping := ctx
 	admins := admin.Options{
 		Alive: []admin.Check{{Name: "journal", Turn: kept.Alive}, {Name: "forwarder", Turn: lanes.Alive}},
 		Ready: func() error {
-			if stopping.Err() != nil {
+			if ctx.Err() != nil {
 				return errors.New("the ingress stops")
 			}
 			return kept.Ready()
@@ -130,13 +131,27 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		},
 	}
 	log.InfoContext(ctx, "ingress listens", telemetry.KeyAddress, public.Addr().String(), "admin_address", private.Addr().String())
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return web.Serve(ctx, public, traced(told, ingress.New(webhooks)), log) })
-	group.Go(func() error { return web.Serve(ctx, private, admin.New(admins), log) })
+	context.AfterFunc(ctx, func() { log.InfoContext(ctx, "ingress stops", "delay", cfg.ShutdownDelay.String()) })
+	delayed, cancel := later(ctx, cfg.ShutdownDelay)
+	defer cancel()
+	group, working := errgroup.WithContext(delayed)
+	// The admin address outlives the work.
+	worked, closeAdmin := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
-		watch.Run(ctx)
-		return nil
+		defer closeAdmin()
+		working, stop := context.WithCancel(working)
+		defer stop()
+		var background sync.WaitGroup
+		background.Go(func() { lanes.Run(working) })
+		background.Go(func() { starts.Run(working) })
+		background.Go(func() { putBack(working, kept, connections, log) })
+		background.Go(func() { watch.Run(working) })
+		err := web.Serve(working, public, traced(told, ingress.New(webhooks)), log)
+		stop()
+		background.Wait()
+		return err
 	})
+	group.Go(func() error { return web.Serve(worked, private, admin.New(admins), log) })
 	err = group.Wait()
 	log.InfoContext(ctx, "ingress stopped")
 	return err

@@ -31,7 +31,6 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver"
 	"sentry-temporal/internal/devserver/devservertest"
-	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/triage"
@@ -332,18 +331,6 @@ func TestWhatIsKeptBecomesRunsOnceTemporalIsThere(t *testing.T) {
 			}
 			break
 		}
-	}
-}
-
-func TestASecondIngressOnAJournalDoesNotStart(t *testing.T) {
-	dir := t.TempDir()
-	address := devservertest.Server().Address
-	public, _, _ := runIngressWith(t, address, dir)
-	send(t, public, integrations[0], "issue.created") // it is up
-	cfg := config.Ingress{Common: common(address), MaxBodyBytes: 1 << 20, JournalDir: dir}
-	err := process.Ingress(t.Context(), cfg, listen(t), listen(t), slog.New(slog.DiscardHandler))
-	if !errors.Is(err, journal.ErrLocked) || !strings.Contains(err.Error(), dir) {
-		t.Errorf("the error is %v", err)
 	}
 }
 

@@ -2,8 +2,10 @@ package process
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"go.temporal.io/sdk/interceptor"
@@ -25,8 +27,9 @@ const workerStopTimeout = 20 * time.Second
 
 // Worker runs workflows and activities, one worker for each distinct connection,
 // namespace and task queue of the integrations, and serves the admin address on
-// listener, until ctx is done. Then it lets the activities under way finish, those
-// of all workers at the same time. A worker waits for a Temporal that does not
+// listener, until ctx is done, and for cfg.ShutdownDelay after that. Then it lets the
+// activities under way finish, those of all workers at the same time, and lets go of
+// the admin address last. A worker waits for a Temporal that does not
 // answer, and starts again when it cannot go on; it does not keep the others
 // from their work. It closes the listener.
 func Worker(ctx context.Context, cfg config.Worker, listener net.Listener, log *slog.Logger) error {
@@ -50,23 +53,33 @@ func Worker(ctx context.Context, cfg config.Worker, listener net.Listener, log *
 		return err
 	}
 	handler := admin.New(admin.Options{
-		Ready:    all.ready,
+		Ready: func() error {
+			if ctx.Err() != nil {
+				return errors.New("the worker stops")
+			}
+			return all.ready()
+		},
 		Temporal: watch.States,
 		Metrics:  told.Metrics(),
 		Log:      log,
 	})
 
 	log.InfoContext(ctx, "worker listens", "admin_address", listener.Addr().String())
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return web.Serve(ctx, listener, handler, log) })
+	context.AfterFunc(ctx, func() { log.InfoContext(ctx, "worker stops", "delay", cfg.ShutdownDelay.String()) })
+	delayed, cancel := later(ctx, cfg.ShutdownDelay)
+	defer cancel()
+	group, working := errgroup.WithContext(delayed)
+	// The admin address outlives the work.
+	worked, closeAdmin := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
-		all.run(ctx)
+		defer closeAdmin()
+		var background sync.WaitGroup
+		background.Go(func() { watch.Run(working) })
+		all.run(working)
+		background.Wait()
 		return nil
 	})
-	group.Go(func() error {
-		watch.Run(ctx)
-		return nil
-	})
+	group.Go(func() error { return web.Serve(worked, listener, handler, log) })
 	err = group.Wait()
 	log.InfoContext(ctx, "worker stopped")
 	return err
