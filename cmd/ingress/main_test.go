@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -137,7 +138,7 @@ func TestOtherThanOneListeningSocketIsRefused(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // it runs until then if it starts
 			defer cancel()
 			cmd := exec.CommandContext(ctx, "/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, p.Binary)
-			cmd.Env = append(p.Environ, "LISTEN_FDS="+strconv.Itoa(len(passed)))
+			cmd.Env = append(slices.Clone(p.Environ), "LISTEN_FDS="+strconv.Itoa(len(passed)))
 			cmd.ExtraFiles = passed
 			if said, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(said), "LISTEN_FDS: ") {
 				t.Errorf("it said %s, %v", said, err)

@@ -82,7 +82,7 @@ func TestAStopWaitsForWhatIsUnderWay(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if _, err := io.ReadAll(r.Body); err == nil {
-						time.Sleep(c.takes)
+						<-time.After(c.takes)
 					}
 					fmt.Fprint(w, "kept")
 				})
@@ -117,7 +117,7 @@ func TestAStopWaitsForWhatIsUnderWay(t *testing.T) {
 					conn.Close()
 					t.Error("a connection is taken after the stop")
 				}
-				time.Sleep(c.takes) // until the handler has ended
+				<-time.After(c.takes) // until the handler has ended
 			})
 		})
 	}
