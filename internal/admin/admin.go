@@ -8,11 +8,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
 	commonpb "go.temporal.io/api/common/v1"
 
+	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/telemetry"
 	"sentry-temporal/internal/web"
 )
@@ -39,8 +41,10 @@ type Options struct {
 	// Decode decompresses payloads to budget bytes together at most, see
 	// [starter.DecodeWithin]. It is nil in a worker.
 	Decode func(payloads []*commonpb.Payload, budget int64) ([]*commonpb.Payload, error)
-	UIURL  string  // base address of the Temporal UI, which may ask the codec
-	Status *Status // nil for no status page
+	UIURL  string        // base address of the Temporal UI, which may ask the codec
+	Status *Status       // nil for no status page
+	Token  config.Secret // that all but probes and metrics need; "" is none
+	Hosts  []string      // names in lower case that it answers to, beside its own
 	Log    *slog.Logger
 }
 
@@ -50,6 +54,8 @@ type Options struct {
 //	GET  /readyz           whether it can do its job, and what Temporal answers
 //	GET  /metrics          metrics in the format of Prometheus
 //	GET  /                 the status page, for people
+//	GET  /login            the form to log in, for people
+//	POST /login            exchanges the token for a cookie
 //	GET  /api/deliveries   the last deliveries, see [DeliveryRecord]
 //	GET  /journal          deliveries in the journal, see [journal.Item]
 //	GET  /journal/{id}     the envelope of one, with its body
@@ -59,30 +65,40 @@ type Options struct {
 //	POST /codec/decode     makes compressed payloads readable for the Temporal UI
 //
 // All but healthz, readyz and metrics answer only what cannot come from a page
-// of another site that an engineer has open.
+// of another site that an engineer has open, and all of these but login only to
+// those who have the token.
 func New(o Options) http.Handler {
-	a := &admin{o}
+	a := &admin{Options: o, guard: newGuard(o.Token), crossOrigin: http.NewCrossOriginProtection()}
+	for _, host := range o.Hosts {
+		if err := a.crossOrigin.AddTrustedOrigin("https://" + host); err != nil {
+			panic(err) // the configuration lets no such name through
+		}
+	}
 	router := web.NewRouter()
+	router.Use(pageHeaders)
 	router.GET("/healthz", a.alive)
 	router.GET("/readyz", a.ready)
 	if o.Metrics != nil {
 		router.GET("/metrics", gin.WrapH(o.Metrics))
 	}
-	local := router.Group("/", localOnly)
+	local := router.Group("/", a.knownHost, a.sameSite)
+	private := local.Group("/", a.authenticate)
 	if o.Journal != nil {
-		local.GET("/journal", pageHeaders, a.listKept)
-		local.GET("/journal/:id", pageHeaders, a.exportKept)
-		local.POST("/journal/park", a.park)
-		local.POST("/journal/retry", a.putBack)
-		local.POST("/journal/discard", a.discard)
+		private.GET("/journal", a.listKept)
+		private.GET("/journal/:id", a.exportKept)
+		private.POST("/journal/park", a.park)
+		private.POST("/journal/retry", a.putBack)
+		private.POST("/journal/discard", a.discard)
 	}
 	if o.Status != nil {
 		status := &statusPage{Status: *o.Status, admin: a}
-		local.GET("/", pageHeaders, status.show)
-		local.GET("/api/deliveries", pageHeaders, status.listDeliveries)
+		private.GET("/", status.show)
+		private.GET("/api/deliveries", status.listDeliveries)
+		local.GET("/login", a.loginPage)
+		local.POST("/login", a.login)
 	}
 	if o.Decode != nil {
-		forUI := router.Group("/codec", knownHost, a.allowUI)
+		forUI := router.Group("/codec", a.knownHost, a.allowUI, a.authenticate)
 		forUI.OPTIONS("/decode")
 		forUI.POST("/decode", newCodec(o.Decode).decode)
 	}
@@ -91,7 +107,11 @@ func New(o Options) http.Handler {
 	return router
 }
 
-type admin struct{ Options }
+type admin struct {
+	Options
+	guard       *guard
+	crossOrigin *http.CrossOriginProtection
+}
 
 // health is the answer to GET /healthz and, with what Temporal answers, to GET
 // /readyz.
@@ -151,12 +171,14 @@ func (a *admin) allowUI(c *gin.Context) {
 		return // not a browser
 	}
 	c.Header("Access-Control-Allow-Origin", origin)
+	c.Header("Access-Control-Allow-Credentials", "true") // the cookie
 	c.Header("Access-Control-Allow-Methods", http.MethodPost)
 	c.Header("Access-Control-Allow-Headers", "Content-Type, X-Namespace, Authorization")
 	c.Header("Vary", "Origin")
 	if c.Request.Method == http.MethodOptions {
 		c.AbortWithStatus(http.StatusNoContent)
 	}
+	c.Request.Header.Del("Authorization") // the UI's own token, which only who gave it can verify
 }
 
 // sameOrigin also takes localhost for 127.0.0.1: people type either.
@@ -165,29 +187,34 @@ func sameOrigin(origin string, ui *url.URL) bool {
 	return normal(origin) == normal(ui.Scheme+"://"+ui.Host)
 }
 
-var crossOrigin = http.NewCrossOriginProtection()
-
-// localOnly refuses what a page of another site may have made a browser send:
-// by its origin, and by a name that the site has pointed here.
-func localOnly(c *gin.Context) {
-	knownHost(c)
-	if c.IsAborted() {
-		return
-	}
-	if err := crossOrigin.Check(c.Request); err != nil {
+// sameSite refuses what a page of another site may have made a browser send.
+func (a *admin) sameSite(c *gin.Context) {
+	if err := a.crossOrigin.Check(c.Request); err != nil {
 		c.Abort()
 		web.Refuse(c, http.StatusForbidden, "this does not answer pages of other sites")
 	}
 }
 
-// knownHost takes addresses and names without a dot, which nobody else can own.
-func knownHost(c *gin.Context) {
-	host := c.Request.Host
+// knownHost takes addresses, names without a dot, which nobody else can own, and
+// those of Hosts: any other name may be one that another site has pointed here.
+func (a *admin) knownHost(c *gin.Context) {
+	host := strings.ToLower(c.Request.Host)
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	if net.ParseIP(strings.Trim(host, "[]")) == nil && strings.Contains(host, ".") {
+	if net.ParseIP(strings.Trim(host, "[]")) == nil && strings.Contains(host, ".") && !slices.Contains(a.Hosts, host) {
 		c.Abort()
-		web.Refuse(c, http.StatusForbidden, "this does not answer to this name: use an address or localhost")
+		web.Refuse(c, http.StatusForbidden, "this does not answer to this name: use an address, localhost or a name in ADMIN_HOSTS")
 	}
+}
+
+// pageHeaders makes browsers use an answer for nothing that it is not meant for.
+// The origin stays in requests to this page itself: it proves that they are not
+// from another one.
+func pageHeaders(c *gin.Context) {
+	c.Header("Content-Security-Policy", pagePolicy)
+	c.Header("X-Content-Type-Options", "nosniff")
+	c.Header("Referrer-Policy", "same-origin")
+	c.Header("Cross-Origin-Resource-Policy", "same-origin")
+	c.Header("Cache-Control", "no-store")
 }

@@ -42,12 +42,17 @@ const (
 	// changeTimeout bounds a change to the journal. It goes on when who asked
 	// for it has left: half a change helps nobody.
 	changeTimeout = 5 * time.Minute
+	// maxQuestion bounds the parameters that come in a form, and maxParameters
+	// those that are logged, in bytes.
+	maxQuestion   = 64 << 10
+	maxParameters = 2 << 10
 )
 
 // Keys of log attributes.
 const (
 	keyChange     = "change"
-	keyDeliveries = "deliveries"
+	keyDeliveries = "deliveries" // how many
+	keyDelivery   = "delivery"   // its ID
 	keyParameters = "parameters"
 )
 
@@ -63,6 +68,7 @@ var (
 // misspelt, empty or lost would make a change reach more deliveries than it
 // should.
 func parameters(c *gin.Context, allowed []string) (url.Values, error) {
+	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxQuestion)
 	if err := c.Request.ParseForm(); err != nil {
 		return nil, errors.New("the parameters are malformed")
 	}
@@ -170,6 +176,7 @@ func (a *admin) exportKept(c *gin.Context) {
 	case err != nil:
 		a.fail(c, err)
 	default:
+		a.who(c).InfoContext(c.Request.Context(), "envelope read", keyDelivery, id)
 		c.PureJSON(http.StatusOK, env)
 	}
 }
@@ -216,7 +223,7 @@ func (a *admin) change(c *gin.Context, done string, state journal.State, allowed
 	defer cancel()
 	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(changeTimeout + time.Minute)) // at worst the answer is lost
 	n, err := do(ctx, f)
-	log := a.Log.With(keyChange, done, keyDeliveries, n, keyParameters, given.Encode())
+	log := a.who(c).With(keyChange, done, keyDeliveries, n, keyParameters, sentry.Cut(given.Encode(), maxParameters))
 	switch {
 	case errors.Is(err, journal.ErrFull):
 		log.WarnContext(ctx, "journal changed in part", telemetry.KeyError, err.Error())
@@ -231,7 +238,7 @@ func (a *admin) change(c *gin.Context, done string, state journal.State, allowed
 	switch {
 	case n == 0 && len(f.IDs) > 0:
 		web.Refuse(c, http.StatusNotFound, fmt.Sprintf("no %s delivery is like this", f.State))
-	case strings.Contains(c.GetHeader("Accept"), "text/html"): // a form of the status page
+	case forPeople(c): // a form of the status page
 		c.Redirect(http.StatusSeeOther, "/")
 	default:
 		c.PureJSON(http.StatusOK, gin.H{done: n})

@@ -319,17 +319,6 @@ func (s *statusPage) runsURL(namespace, workflow string) string {
 	return address
 }
 
-// pageHeaders makes browsers use an answer for nothing that it is not meant for.
-// The origin stays in requests to this page itself: it proves that they are not
-// from another one.
-func pageHeaders(c *gin.Context) {
-	c.Header("Content-Security-Policy", pagePolicy)
-	c.Header("X-Content-Type-Options", "nosniff")
-	c.Header("Referrer-Policy", "same-origin")
-	c.Header("Cross-Origin-Resource-Policy", "same-origin")
-	c.Header("Cache-Control", "no-store")
-}
-
 // sizeText returns a number of bytes for people.
 func sizeText(n int64) string {
 	value, units := float64(n), []string{"B", "KiB", "MiB", "GiB"}

@@ -24,12 +24,13 @@ import (
 // Ingress is the configuration of the ingress.
 type Ingress struct {
 	Common
-	ListenAddr      string // where Sentry posts to
-	AdminAddr       string // status page, health and metrics; not for the public
-	PublicURL       string // base address that Sentry posts to, no trailing slash; empty if unknown
-	MaxBodyBytes    int64  // of a webhook's body
-	JournalDir      string // where deliveries are kept until Temporal has them
-	JournalMaxBytes int64  // of the deliveries that are kept
+	ListenAddr      string   // where Sentry posts to
+	AdminAddr       string   // status page, health and metrics; not for the public
+	AdminHosts      []string // in lower case, that the admin address answers to, too
+	PublicURL       string   // base address that Sentry posts to, no trailing slash; empty if unknown
+	MaxBodyBytes    int64    // of a webhook's body
+	JournalDir      string   // where deliveries are kept until Temporal has them
+	JournalMaxBytes int64    // of the deliveries that are kept
 }
 
 // Worker is the configuration of the worker.
@@ -42,6 +43,7 @@ type Worker struct {
 type Common struct {
 	Integrations []Integration // at least one, in the order of INTEGRATIONS
 	Temporal     Temporal
+	AdminToken   Secret // for the admin address; "" is none, and only on loopback
 	Log          Log
 	// ShutdownDelay is how long a program goes on, not ready any more, when it is
 	// to stop.
@@ -75,6 +77,9 @@ type raw struct {
 	Integrations string `envconfig:"INTEGRATIONS" default:"sentry"`
 	ListenAddr   string `envconfig:"LISTEN_ADDR" default:":8080"`
 	AdminAddr    string `envconfig:"ADMIN_ADDR" default:"127.0.0.1:8081"`
+	AdminHosts   string `envconfig:"ADMIN_HOSTS"`
+	AdminToken   string `envconfig:"ADMIN_TOKEN"`
+	AdminFile    string `envconfig:"ADMIN_TOKEN_FILE"`
 	PublicURL    string `envconfig:"PUBLIC_URL"`
 	WorkerAdmin  string `envconfig:"WORKER_ADMIN_ADDR" default:"127.0.0.1:8082"`
 	MaxBodyBytes string `envconfig:"MAX_BODY_BYTES" default:"8388608"`
@@ -107,11 +112,13 @@ func LoadIngress() (Ingress, error) {
 		Common:          l.common(vars, true),
 		ListenAddr:      l.address("LISTEN_ADDR", vars.ListenAddr),
 		AdminAddr:       l.address("ADMIN_ADDR", vars.AdminAddr),
+		AdminHosts:      l.hosts("ADMIN_HOSTS", vars.AdminHosts),
 		PublicURL:       l.baseURL("PUBLIC_URL", vars.PublicURL),
 		MaxBodyBytes:    l.bytes("MAX_BODY_BYTES", vars.MaxBodyBytes, 1<<10, 32<<20),
 		JournalDir:      l.directory("JOURNAL_DIR", vars.JournalDir),
 		JournalMaxBytes: l.bytes("JOURNAL_MAX_BYTES", vars.JournalMax, 64<<20, 1<<40),
 	}
+	l.guarded("ADMIN_ADDR", cfg.AdminAddr, vars)
 	return cfg, l.err()
 }
 
@@ -122,6 +129,7 @@ func LoadWorker() (Worker, error) {
 		Common:    l.common(vars, false),
 		AdminAddr: l.address("WORKER_ADMIN_ADDR", vars.WorkerAdmin),
 	}
+	l.guarded("WORKER_ADMIN_ADDR", cfg.AdminAddr, vars)
 	return cfg, l.err()
 }
 
@@ -149,7 +157,9 @@ func (l *loader) bad(variable, format string, args ...any) {
 }
 
 func (l *loader) common(vars raw, ofIngress bool) Common {
-	cfg := Common{Log: l.log(vars), Temporal: l.temporal(vars), ShutdownDelay: l.delay("SHUTDOWN_DELAY", vars.Delay)}
+	cfg := Common{
+		Log: l.log(vars), Temporal: l.temporal(vars), AdminToken: l.adminToken(vars), ShutdownDelay: l.delay("SHUTDOWN_DELAY", vars.Delay),
+	}
 	cfg.Integrations = l.integrations(vars.Integrations, cfg.Temporal, ofIngress)
 	return cfg
 }
@@ -262,6 +272,73 @@ func parseSecrets(text string) ([]Secret, error) {
 		return nil, errors.New("is empty: it takes the integration's Client Secret, or several separated by commas")
 	}
 	return all, nil
+}
+
+// An admin token is long enough that nobody guesses it, and short enough for a
+// header.
+const (
+	minToken = 16
+	maxToken = 256
+)
+
+// adminToken reads the token for the admin address, which may be none.
+func (l *loader) adminToken(vars raw) Secret {
+	variable, token := "ADMIN_TOKEN", vars.AdminToken
+	switch {
+	case vars.AdminToken != "" && vars.AdminFile != "":
+		l.bad(variable, "is set, and so is ADMIN_TOKEN_FILE: set one of them")
+		return ""
+	case vars.AdminFile != "":
+		variable = "ADMIN_TOKEN_FILE"
+		text, err := readSmall(vars.AdminFile)
+		if err != nil {
+			l.bad(variable, "%w", withoutValues(err))
+			return ""
+		}
+		token = strings.TrimRight(string(text), "\r\n")
+	case token == "":
+		return ""
+	}
+	odd := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("\"'`,", r) }
+	if len(token) < minToken || len(token) > maxToken || strings.ContainsFunc(token, odd) {
+		l.bad(variable, "is not a token of %d to %d printable ASCII characters without spaces, quotes and commas", minToken, maxToken)
+		return ""
+	}
+	return Secret(token)
+}
+
+// guarded wants a token where others than this machine reach the admin address.
+func (l *loader) guarded(variable, address string, vars raw) {
+	if vars.AdminToken == "" && vars.AdminFile == "" && !loopback(address) {
+		l.bad("ADMIN_TOKEN", "is needed, since %s is an address that other machines may reach", variable)
+	}
+}
+
+// loopback reports whether nobody but this machine reaches an address, as far as
+// it says so itself. What is not host:port is wrong anyway.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err != nil || host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+var validHost = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$`)
+
+// hosts checks a list of host names, which may be empty.
+func (l *loader) hosts(variable, list string) []string {
+	if list == "" {
+		return nil
+	}
+	var all []string
+	for host := range strings.SplitSeq(list, ",") {
+		host = strings.ToLower(strings.TrimSpace(host))
+		if len(host) > 253 || !validHost.MatchString(host) {
+			l.bad(variable, "%q is not the name of a host, without scheme and port", clip(host))
+			continue
+		}
+		all = append(all, host)
+	}
+	return all
 }
 
 // baseURL checks an address that others are appended to, which may be empty,

@@ -17,9 +17,12 @@ import (
 // hush is what no error may repeat.
 const hush = "hush-4c1d0a7e"
 
+// token is one for the admin address.
+const token = "0123456789abcdef"
+
 // ours are the variables that the configuration may look at, and the bare names
 // that it must not.
-var ours = regexp.MustCompile(`^(INTEGRATIONS|LISTEN_ADDR|ADMIN_ADDR|WORKER_ADMIN_ADDR|MAX_BODY_BYTES|JOURNAL_.*|SHUTDOWN_DELAY|LOG_.*|(.*_)?TEMPORAL_.*|(.*_)?(CLIENT_SECRET|CLIENT_SECRET_FILE|TASK_QUEUE|NAMESPACE|MAX_STARTS_PER_SECOND))$`)
+var ours = regexp.MustCompile(`^(INTEGRATIONS|LISTEN_ADDR|ADMIN_.*|WORKER_ADMIN_ADDR|MAX_BODY_BYTES|JOURNAL_.*|SHUTDOWN_DELAY|LOG_.*|(.*_)?TEMPORAL_.*|(.*_)?(CLIENT_SECRET|CLIENT_SECRET_FILE|TASK_QUEUE|NAMESPACE|MAX_STARTS_PER_SECOND))$`)
 
 // environment makes vars, written NAME=value, the only variables that the
 // configuration sees.
@@ -118,7 +121,7 @@ func TestAWorkerNeedsNoSecret(t *testing.T) {
 	check(t, "Integrations", cfg.Integrations, []config.Integration{{Name: "sentry", Namespace: "default", TaskQueue: "sentry"}})
 
 	t.Run("and has an admin address of its own", func(t *testing.T) {
-		environment(t, "ADMIN_ADDR=:81", "WORKER_ADMIN_ADDR=:82")
+		environment(t, "ADMIN_ADDR=:81", "WORKER_ADMIN_ADDR=:82", "ADMIN_TOKEN="+token)
 		check(t, "AdminAddr", loadWorker(t).AdminAddr, ":82")
 
 		environment(t, "WORKER_ADMIN_ADDR=localhost")
@@ -138,7 +141,7 @@ func TestEveryVariableIsHeeded(t *testing.T) {
 		"INTEGRATIONS= backend , mobile_2 ",
 		"BACKEND_CLIENT_SECRET=b", "BACKEND_TASK_QUEUE=urgent", "BACKEND_NAMESPACE=backend-team", "BACKEND_MAX_STARTS_PER_SECOND=2.5",
 		"MOBILE_2_CLIENT_SECRET=m",
-		"LISTEN_ADDR=127.0.0.1:80", "ADMIN_ADDR=:81", "PUBLIC_URL=https://hooks.example.com/in/", "MAX_BODY_BYTES=1024",
+		"LISTEN_ADDR=127.0.0.1:80", "ADMIN_ADDR=:81", "ADMIN_TOKEN="+token, "ADMIN_HOSTS=Admin.example.com, ingress.sentry.svc", "PUBLIC_URL=https://hooks.example.com/in/", "MAX_BODY_BYTES=1024",
 		"JOURNAL_DIR=/var/lib/kept", "SHUTDOWN_DELAY=1m30s", "LOG_FORMAT=text", "LOG_LEVEL=debug",
 		"TEMPORAL_ADDRESS=temporal.internal:7233", "TEMPORAL_NAMESPACE=shared", "TEMPORAL_UI_URL=https://ui.internal/temporal/",
 	)
@@ -150,6 +153,8 @@ func TestEveryVariableIsHeeded(t *testing.T) {
 	})
 	check(t, "ListenAddr", cfg.ListenAddr, "127.0.0.1:80")
 	check(t, "AdminAddr", cfg.AdminAddr, ":81")
+	check(t, "AdminToken", cfg.AdminToken.Reveal(), token)
+	check(t, "AdminHosts", cfg.AdminHosts, []string{"admin.example.com", "ingress.sentry.svc"})
 	check(t, "PublicURL", cfg.PublicURL, "https://hooks.example.com/in")
 	check(t, "MaxBodyBytes", cfg.MaxBodyBytes, 1024)
 	check(t, "JournalDir", cfg.JournalDir, "/var/lib/kept")
@@ -228,6 +233,59 @@ func TestASecretThatCannotBeReadIsAProblem(t *testing.T) {
 	}
 }
 
+func TestAnAdminAddressBeyondLoopbackNeedsAToken(t *testing.T) {
+	for address, needs := range map[string]bool{
+		"127.0.0.1:8081": false, "127.0.0.2:0": false, "[::1]:8081": false, "localhost:8081": false,
+		":8081": true, "0.0.0.0:8081": true, "[::]:8081": true, "10.0.0.7:8081": true, "ingress:8081": true, "localhost.example.com:8081": true,
+	} {
+		for variable, load := range map[string]func() error{
+			"ADMIN_ADDR":        func() error { _, err := config.LoadIngress(); return err },
+			"WORKER_ADMIN_ADDR": func() error { _, err := config.LoadWorker(); return err },
+		} {
+			t.Run(variable+"="+address, func(t *testing.T) {
+				environment(t, "SENTRY_CLIENT_SECRET=s", variable+"="+address)
+				if err := load(); needs {
+					wantProblems(t, err, "ADMIN_TOKEN")
+				} else if err != nil {
+					t.Error(err)
+				}
+				for _, entry := range []string{"ADMIN_TOKEN=" + token, "ADMIN_TOKEN_FILE=" + file(t, token+"\n")} {
+					environment(t, "SENTRY_CLIENT_SECRET=s", variable+"="+address, entry)
+					if err := load(); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestAnAdminTokenThatNobodyCouldSendOrAnybodyGuessIsAProblem(t *testing.T) {
+	for name, test := range map[string]struct {
+		vars    []string
+		problem string
+	}{
+		"short":              {[]string{"ADMIN_TOKEN=0123456789abcde"}, "ADMIN_TOKEN"},
+		"long":               {[]string{"ADMIN_TOKEN=" + strings.Repeat("x", 257)}, "ADMIN_TOKEN"},
+		"with a space":       {[]string{"ADMIN_TOKEN=" + hush + " " + hush}, "ADMIN_TOKEN"},
+		"with quotes":        {[]string{`ADMIN_TOKEN="` + hush + hush + `"`}, "ADMIN_TOKEN"},
+		"two of them":        {[]string{"ADMIN_TOKEN=" + token + "," + token}, "ADMIN_TOKEN"},
+		"with an umlaut":     {[]string{"ADMIN_TOKEN=" + hush + hush + "ü"}, "ADMIN_TOKEN"},
+		"set in both ways":   {[]string{"ADMIN_TOKEN=" + token, "ADMIN_TOKEN_FILE=" + file(t, token)}, "ADMIN_TOKEN"},
+		"file of two lines":  {[]string{"ADMIN_TOKEN_FILE=" + file(t, hush+"\n"+hush+"\n")}, "ADMIN_TOKEN_FILE"},
+		"empty file":         {[]string{"ADMIN_TOKEN_FILE=" + file(t, "")}, "ADMIN_TOKEN_FILE"},
+		"token as file name": {[]string{"ADMIN_TOKEN_FILE=" + hush}, "ADMIN_TOKEN_FILE"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			environment(t, append(test.vars, "SENTRY_CLIENT_SECRET=s", "ADMIN_ADDR=:81")...)
+			_, err := config.LoadIngress()
+			wantProblems(t, err, test.problem)
+			_, err = config.LoadWorker()
+			wantProblems(t, err, test.problem)
+		})
+	}
+}
+
 func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 	environment(t,
 		"INTEGRATIONS=backend,mobile,web,Desktop",
@@ -257,6 +315,7 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 func TestAValueThatIsNotUsableIsAProblem(t *testing.T) {
 	for _, entry := range []string{
 		"LISTEN_ADDR=", "LISTEN_ADDR=:http", "LISTEN_ADDR=:65536", "ADMIN_ADDR=127.0.0.1", "PUBLIC_URL=hooks.example.com",
+		"ADMIN_HOSTS=https://admin.example.com", "ADMIN_HOSTS=admin.example.com:8081", "ADMIN_HOSTS=a,,b", "ADMIN_HOSTS=*.example.com", "ADMIN_HOSTS=.",
 		"TEMPORAL_API_KEY_FILE=/no/such/file", "TEMPORAL_API_KEY_FILE=" + hush, "SENTRY_TEMPORAL_API_KEY_FILE=" + hush, "SENTRY_TEMPORAL_PROFILE=two words",
 		"MAX_BODY_BYTES=", "MAX_BODY_BYTES=1023", "MAX_BODY_BYTES=67108865", "MAX_BODY_BYTES=1e6", "MAX_BODY_BYTES=-1",
 		"LOG_FORMAT=", "LOG_FORMAT=JSON", "LOG_LEVEL=", "LOG_LEVEL=INFO+2",

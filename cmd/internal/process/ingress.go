@@ -94,6 +94,9 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	if private, err = listenOn(private, "ADMIN_ADDR", cfg.AdminAddr); err != nil {
 		return err
 	}
+	if err := guarded(private, cfg.AdminToken); err != nil {
+		return err
+	}
 
 	recent := admin.NewRecent(cfg.Integrations)
 	webhooks := ingress.Options{
@@ -120,6 +123,8 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		Metrics:  told.Metrics(),
 		Decode:   starter.DecodeWithin,
 		UIURL:    cfg.Temporal.UIURL,
+		Token:    cfg.AdminToken,
+		Hosts:    cfg.AdminHosts,
 		Log:      log,
 		Status: &admin.Status{
 			Integrations: cfg.Integrations,

@@ -34,6 +34,9 @@ const workerStopTimeout = 20 * time.Second
 // from their work. It closes the listener.
 func Worker(ctx context.Context, cfg config.Worker, listener net.Listener, log *slog.Logger) error {
 	defer func() { _ = listener.Close() }() // mostly closed by then
+	if err := guarded(listener, cfg.AdminToken); err != nil {
+		return err
+	}
 	told, err := telemetry.Start(ctx, "sentry-temporal-worker", log)
 	if err != nil {
 		return err
@@ -61,6 +64,7 @@ func Worker(ctx context.Context, cfg config.Worker, listener net.Listener, log *
 		},
 		Temporal: watch.States,
 		Metrics:  told.Metrics(),
+		Token:    cfg.AdminToken,
 		Log:      log,
 	})
 

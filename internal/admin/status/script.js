@@ -79,6 +79,7 @@
     const limit = setTimeout(() => mine.abort(), 10000);
     try {
       const answer = await fetch(location.pathname + location.search, {cache: 'no-store', signal: mine.signal});
+      if (answer.status === 401) return location.reload(); // asks to log in
       if (!answer.ok) throw new Error(answer.status);
       const text = await answer.text();
       if (asking !== mine) return;
