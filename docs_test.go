@@ -167,6 +167,7 @@ func configuredVariables(t *testing.T) map[string]string {
 func TestConfigurationTableNamesTheProgramsThatReadAVariable(t *testing.T) {
 	other := map[string]string{ // than what an empty one does
 		"TEMPORAL_UI_URL":              "http://ui.internal",
+		"DEVELOPMENT":                  "yes",
 		"TEMPORAL_API_KEY_FILE":        filepath.Join(t.TempDir(), "none"),
 		"PUBLIC_URL":                   "http://hooks.internal",
 		"ADMIN_TOKEN":                  "0123456789abcdef",

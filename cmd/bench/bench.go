@@ -192,7 +192,7 @@ func (b *bench) startIngress(ctx context.Context, temporal string) (string, *pro
 	address := "127.0.0.1:" + strconv.Itoa(ports[0])
 	b.admin = "http://127.0.0.1:" + strconv.Itoa(ports[1])
 	p := &proc.Program{Binary: filepath.Join(b.binaries, "ingress"), Log: filepath.Join(b.dir, "ingress.log"), Environ: []string{
-		"SENTRY_CLIENT_SECRET=" + hook.DevelopmentSecret, "TEMPORAL_ADDRESS=" + temporal,
+		"DEVELOPMENT=1", "SENTRY_CLIENT_SECRET=" + hook.DevelopmentSecret, "TEMPORAL_ADDRESS=" + temporal,
 		"LISTEN_ADDR=" + address, "ADMIN_ADDR=" + strings.TrimPrefix(b.admin, "http://"),
 		"JOURNAL_DIR=" + filepath.Join(b.dir, "journal"+strconv.Itoa(b.journals)), "JOURNAL_MAX_BYTES=" + strconv.Itoa(16<<30),
 	}}

@@ -139,7 +139,7 @@ func (e *experiment) startAll(ctx context.Context) error {
 		Binary: filepath.Join(e.binaries, "ingress"), Log: filepath.Join(e.dir, "ingress.log"),
 		Environ: []string{
 			"INTEGRATIONS=" + healthy + "," + broken,
-			"SENTRY_CLIENT_SECRET=" + hook.DevelopmentSecret, "MOBILE_CLIENT_SECRET=" + hook.DevelopmentSecret,
+			"DEVELOPMENT=1", "SENTRY_CLIENT_SECRET=" + hook.DevelopmentSecret, "MOBILE_CLIENT_SECRET=" + hook.DevelopmentSecret,
 			"MOBILE_NAMESPACE=" + broken, "MOBILE_TEMPORAL_PROFILE=" + broken, "TEMPORAL_CONFIG_FILE=" + profiles,
 			"TEMPORAL_ADDRESS=" + temporalAddress, "LISTEN_ADDR=" + public, "ADMIN_ADDR=" + localhost(ports[2]),
 			"JOURNAL_DIR=" + filepath.Join(e.dir, "journal"), "LOG_LEVEL=warn",

@@ -71,7 +71,7 @@ func (s *stack) begin(ctx context.Context, environ ...string) error {
 	s.ingress = &proc.Program{
 		Binary: filepath.Join(s.binaries, "ingress"), Log: filepath.Join(s.dir, "ingress.log"),
 		Environ: append([]string{
-			"SENTRY_CLIENT_SECRET=" + hook.DevelopmentSecret, "TEMPORAL_ADDRESS=" + s.proxy.address,
+			"DEVELOPMENT=1", "SENTRY_CLIENT_SECRET=" + hook.DevelopmentSecret, "TEMPORAL_ADDRESS=" + s.proxy.address,
 			"LISTEN_ADDR=" + strings.TrimPrefix(s.public, "http://"), "ADMIN_ADDR=" + strings.TrimPrefix(s.admin, "http://"),
 			"JOURNAL_DIR=" + s.journal(), "LOG_LEVEL=warn",
 		}, environ...),

@@ -106,9 +106,10 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 }
 
 // devConfig reads the environment like the ingress does, with defaults for a
-// laptop. The Temporal connection is the dev server's, whatever it says.
+// laptop, where the secret that everybody knows is allowed. The Temporal connection is the dev server's, whatever it says.
 func devConfig(dir string) (config.Ingress, error) {
 	defaults := map[string]string{
+		"DEVELOPMENT": "1",
 		"JOURNAL_DIR": filepath.Join(dir, "journal"),
 		"LISTEN_ADDR": "127.0.0.1:8080",
 		"LOG_FORMAT":  "text",

@@ -106,7 +106,9 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return process.Worker(ctx, config.Worker{Common: cfg.Common}, workerAdmin, s.log) })
+	worker := config.Worker{Common: cfg.Common}
+	worker.Warnings = nil // the ingress tells them
+	group.Go(func() error { return process.Worker(ctx, worker, workerAdmin, s.log) })
 	group.Go(func() error { return process.Ingress(ctx, cfg, public, admin, s.log) })
 	group.Go(func() error {
 		select {

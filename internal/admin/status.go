@@ -27,6 +27,7 @@ import (
 // body on it.
 type Status struct {
 	Integrations []config.Integration
+	Warnings     []config.Problem // of the configuration
 	Workflows    []triage.Workflow
 	Recent       *Recent // must be an observer of the ingress
 	Journal      func() journal.Stats
@@ -81,6 +82,7 @@ type page struct {
 	Host         string // that the browser asked
 	Guessed      bool
 	UI           string // base address of the Temporal UI; empty if unknown
+	Warnings     []config.Problem
 	Integrations []integrationRow
 	Workflows    []workflowRow
 	Temporal     temporalRow
@@ -230,7 +232,7 @@ func (s *statusPage) show(c *gin.Context) {
 	all, shown, f := s.records(c)
 	p := page{
 		Style: template.CSS(styleText), Script: template.JS(scriptText), //nolint:gosec // our own
-		Now: time.Now().UTC(), Host: c.Request.Host, Guessed: s.Guessed, UI: s.admin.UIURL,
+		Now: time.Now().UTC(), Host: c.Request.Host, Guessed: s.Guessed, UI: s.admin.UIURL, Warnings: s.Warnings,
 		Filter: f, Deliveries: shown, Total: len(all),
 		Events: eventChoices(all, f), Outcomes: outcomeRows(all, f),
 	}

@@ -302,6 +302,13 @@ func TestThePageShowsTheConfiguration(t *testing.T) {
 	}
 }
 
+func TestWhatMayBeWrongIsOnThePage(t *testing.T) {
+	w := newWatched(t, nil, func(o *admin.Options) {
+		o.Status.Warnings = []config.Problem{{Variable: "SENTRY_CLIENT_SECRETS", Text: "is not read <b>"}}
+	})
+	has(t, w.page(t, ""), "<code>SENTRY_CLIENT_SECRETS</code> is not read &lt;b&gt;")
+}
+
 func TestAGuessedWebhookURLIsCalledThat(t *testing.T) {
 	w := newWatched(t, nil, func(o *admin.Options) { o.Status.Guessed = true })
 	has(t, w.page(t, ""), "PUBLIC_URL")

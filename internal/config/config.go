@@ -48,6 +48,7 @@ type Common struct {
 	// ShutdownDelay is how long a program goes on, not ready any more, when it is
 	// to stop.
 	ShutdownDelay time.Duration
+	Warnings      []Problem // what keeps no program from starting, and may still be wrong
 }
 
 // Integration is a Sentry integration that posts to /webhooks/<Name>.
@@ -90,6 +91,7 @@ type raw struct {
 	Delay        string `envconfig:"SHUTDOWN_DELAY" default:"0"`
 	LogFormat    string `envconfig:"LOG_FORMAT" default:"json"`
 	LogLevel     string `envconfig:"LOG_LEVEL" default:"info"`
+	Development  string `envconfig:"DEVELOPMENT" default:"0"`
 }
 
 // rawIntegration are the variables of one integration, read under its prefix.
@@ -105,7 +107,8 @@ type rawIntegration struct {
 	MaxStartsPerSecond string `split_words:"true"`
 }
 
-// LoadIngress reads the configuration of the ingress from the environment.
+// LoadIngress reads the configuration of the ingress from the environment. The
+// error is a [ProblemsError].
 func LoadIngress() (Ingress, error) {
 	l, vars := newLoader()
 	cfg := Ingress{
@@ -122,7 +125,8 @@ func LoadIngress() (Ingress, error) {
 	return cfg, l.err()
 }
 
-// LoadWorker reads the configuration of the worker from the environment.
+// LoadWorker reads the configuration of the worker from the environment. The
+// error is a [ProblemsError].
 func LoadWorker() (Worker, error) {
 	l, vars := newLoader()
 	cfg := Worker{
@@ -134,13 +138,16 @@ func LoadWorker() (Worker, error) {
 }
 
 // loader collects what is wrong.
-type loader struct{ problems []error }
+type loader struct {
+	problems ProblemsError
+	warnings []Problem
+}
 
 func newLoader() (*loader, raw) {
 	l := &loader{}
 	var vars raw
 	if err := envconfig.Process("", &vars); err != nil {
-		l.problems = append(l.problems, err) // only strings: never, but for a bug in raw
+		l.bad("environment", "%w", err) // only strings: never, but for a bug in raw
 	}
 	return l, vars
 }
@@ -149,11 +156,15 @@ func (l *loader) err() error {
 	if len(l.problems) == 0 {
 		return nil
 	}
-	return fmt.Errorf("configuration:\n%w", errors.Join(l.problems...))
+	return l.problems
 }
 
 func (l *loader) bad(variable, format string, args ...any) {
-	l.problems = append(l.problems, fmt.Errorf("%s: "+format, append([]any{variable}, args...)...))
+	l.problems = append(l.problems, Problem{Variable: variable, Text: fmt.Errorf(format, args...).Error()})
+}
+
+func (l *loader) warn(variable, format string, args ...any) {
+	l.warnings = append(l.warnings, Problem{Variable: variable, Text: fmt.Sprintf(format, args...)})
 }
 
 func (l *loader) common(vars raw, ofIngress bool) Common {
@@ -161,6 +172,11 @@ func (l *loader) common(vars raw, ofIngress bool) Common {
 		Log: l.log(vars), Temporal: l.temporal(vars), AdminToken: l.adminToken(vars), ShutdownDelay: l.delay("SHUTDOWN_DELAY", vars.Delay),
 	}
 	cfg.Integrations = l.integrations(vars.Integrations, cfg.Temporal, ofIngress)
+	if vars.Development != "0" && vars.Development != "1" {
+		l.bad("DEVELOPMENT", "%q is neither 0 nor 1", clip(vars.Development))
+	}
+	l.lookAround(cfg.Integrations)
+	cfg.Warnings = l.warnings
 	return cfg
 }
 
@@ -176,8 +192,8 @@ func (l *loader) integrations(list string, temporal Temporal, ofIngress bool) []
 		case !validIntegration.MatchString(name):
 			l.bad("INTEGRATIONS", "%q is not a name of at most 32 lower case letters, digits and _", clip(name))
 			continue
-		case name == "temporal":
-			l.bad("INTEGRATIONS", `"temporal" would take over the variables of the Temporal connection`)
+		case takenBy(name) != "":
+			l.bad("INTEGRATIONS", "%q cannot be a name: its variables would be mixed up with %s", name, takenBy(name))
 			continue
 		case slices.ContainsFunc(all, func(i Integration) bool { return i.Name == name }):
 			l.bad("INTEGRATIONS", "%q stands there twice", name)
@@ -185,6 +201,7 @@ func (l *loader) integrations(list string, temporal Temporal, ofIngress bool) []
 		}
 		all = append(all, l.integration(name, temporal, ofIngress))
 	}
+	l.warnOfShared(all)
 	return all
 }
 
@@ -194,7 +211,7 @@ func (l *loader) integration(name string, temporal Temporal, ofIngress bool) Int
 	prefix := strings.ToUpper(name)
 	vars := rawIntegration{}
 	if err := envconfig.Process(prefix, &vars); err != nil {
-		l.problems = append(l.problems, err)
+		l.bad(prefix, "%w", err)
 	}
 	connection := temporal
 	switch {
@@ -216,7 +233,7 @@ func (l *loader) integration(name string, temporal Temporal, ofIngress bool) Int
 	}
 	if ofIngress {
 		cfg.MaxStartsPerSecond = l.rate(prefix+"_MAX_STARTS_PER_SECOND", vars.MaxStartsPerSecond)
-		cfg.Secrets = l.secrets(prefix+"_CLIENT_SECRET", vars.ClientSecret, vars.ClientSecretFile)
+		cfg.Secrets = l.clientSecrets(prefix+"_CLIENT_SECRET", vars.ClientSecret, vars.ClientSecretFile)
 		cfg.SecretFile = vars.ClientSecretFile
 	}
 	return cfg
@@ -231,81 +248,6 @@ func (l *loader) temporalName(variable, value string) string {
 }
 
 const maxSecretFile = 64 << 10
-
-func (l *loader) secrets(variable, value, file string) []Secret {
-	var all []Secret
-	var err error
-	switch {
-	case value != "" && file != "":
-		l.bad(variable, "is set, and so is %s_FILE: set one of them", variable)
-		return nil
-	case file != "":
-		variable += "_FILE"
-		all, err = ReadSecrets(file)
-	default:
-		all, err = parseSecrets(value)
-	}
-	if err != nil {
-		l.bad(variable, "%w", err)
-	}
-	return all
-}
-
-// ReadSecrets returns the Client Secrets that are in a file, newest first. No
-// error repeats any of it.
-func ReadSecrets(file string) ([]Secret, error) {
-	text, err := readSmall(file)
-	if err != nil {
-		return nil, withoutValues(err)
-	}
-	return parseSecrets(string(text))
-}
-
-func parseSecrets(text string) ([]Secret, error) {
-	var all []Secret
-	for secret := range strings.SplitSeq(text, ",") {
-		if secret = strings.TrimSpace(secret); secret != "" {
-			all = append(all, Secret(secret))
-		}
-	}
-	if len(all) == 0 {
-		return nil, errors.New("is empty: it takes the integration's Client Secret, or several separated by commas")
-	}
-	return all, nil
-}
-
-// An admin token is long enough that nobody guesses it, and short enough for a
-// header.
-const (
-	minToken = 16
-	maxToken = 256
-)
-
-// adminToken reads the token for the admin address, which may be none.
-func (l *loader) adminToken(vars raw) Secret {
-	variable, token := "ADMIN_TOKEN", vars.AdminToken
-	switch {
-	case vars.AdminToken != "" && vars.AdminFile != "":
-		l.bad(variable, "is set, and so is ADMIN_TOKEN_FILE: set one of them")
-		return ""
-	case vars.AdminFile != "":
-		variable = "ADMIN_TOKEN_FILE"
-		text, err := readSmall(vars.AdminFile)
-		if err != nil {
-			l.bad(variable, "%w", withoutValues(err))
-			return ""
-		}
-		token = strings.TrimRight(string(text), "\r\n")
-	case token == "":
-		return ""
-	}
-	odd := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("\"'`,", r) }
-	if len(token) < minToken || len(token) > maxToken || strings.ContainsFunc(token, odd) {
-		l.bad(variable, "is not a token of %d to %d printable ASCII characters without spaces, quotes and commas", minToken, maxToken)
-		return ""
-	}
-	return Secret(token)
-}
 
 // guarded wants a token where others than this machine reach the admin address.
 func (l *loader) guarded(variable, address string, vars raw) {

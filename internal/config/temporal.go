@@ -56,14 +56,7 @@ func (f APIKeyFile) Key(text []byte) (Secret, error) {
 		}
 		key = profile.APIKey
 	}
-	key = strings.TrimSpace(key)
-	switch {
-	case key == "":
-		return "", errors.New("there is no API key in the file")
-	case strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "", errors.New("what is in the file is no API key")
-	}
-	return Secret(key), nil
+	return parseSecret(key)
 }
 
 // origin is where a connection is described.
@@ -122,6 +115,8 @@ func (l *loader) connection(variable string, o origin, keyVariable string) Tempo
 	cfg := Temporal{Client: options, APIKey: key}
 	if options.ConnectionOptions.TLS != nil {
 		cfg.TLS = o.tls
+	} else if options.Credentials != nil || key.Path != "" {
+		l.warn(variable, "has an API key and no TLS: whoever is on the way to Temporal can read the key")
 	}
 	if o.keyFile != "" {
 		text, err := key.Read()
@@ -139,6 +134,15 @@ func (l *loader) connection(variable string, o origin, keyVariable string) Tempo
 func (l *loader) temporal(vars raw) Temporal {
 	if vars.APIKeyFile != "" && os.Getenv("TEMPORAL_API_KEY") != "" {
 		l.bad("TEMPORAL_API_KEY", "is set, and so is TEMPORAL_API_KEY_FILE: set one of them")
+	}
+	if key := os.Getenv("TEMPORAL_API_KEY"); key != "" {
+		only, err := parseSecret(key)
+		if err == nil && only.Reveal() != key { // the SDK takes it as it is
+			err = errors.New("has blanks, commas or line ends around the key")
+		}
+		if err != nil {
+			l.bad("TEMPORAL_API_KEY", "%w", err)
+		}
 	}
 	cfg := l.connection("TEMPORAL_*", origin{keyFile: vars.APIKeyFile}, "TEMPORAL_API_KEY_FILE")
 	for _, variable := range []string{"TEMPORAL_TLS", "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION"} {

@@ -24,6 +24,7 @@ const (
 	KeyDuration    = "duration_ms"
 	KeyError       = "error"
 	KeyAddress     = "address"
+	KeyVariable    = "variable"
 	KeyConnection  = "connection" // profile of the Temporal connection, if it is not the common one
 	KeyNamespace   = "namespace"
 	KeyTaskQueue   = "task_queue"

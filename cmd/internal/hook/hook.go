@@ -11,13 +11,13 @@ import (
 	"strconv"
 	"time"
 
+	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 )
 
-// DevelopmentSecret is the Client Secret of cmd/dev, which listens on loopback
-// only. It is no secret.
-const DevelopmentSecret = "development-only-not-a-secret"
+// DevelopmentSecret is the Client Secret of cmd/dev.
+const DevelopmentSecret = config.DevelopmentSecret
 
 // Delivery is one webhook to send.
 type Delivery struct {

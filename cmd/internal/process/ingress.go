@@ -47,6 +47,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		return err
 	}
 	defer told.Shutdown(ctx)
+	warn(ctx, cfg.Warnings, log)
 	if err := told.Instrument(&cfg.Temporal.Client); err != nil {
 		return err
 	}
@@ -128,6 +129,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		Log:      log,
 		Status: &admin.Status{
 			Integrations: cfg.Integrations,
+			Warnings:     cfg.Warnings,
 			Workflows:    workflows.All,
 			Recent:       recent,
 			WebhookURL:   cmp.Or(cfg.PublicURL, localURL(public.Addr())),
@@ -160,6 +162,13 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	err = group.Wait()
 	log.InfoContext(ctx, "ingress stopped")
 	return err
+}
+
+// warn logs what may be wrong with the configuration.
+func warn(ctx context.Context, warnings []config.Problem, log *slog.Logger) {
+	for _, w := range warnings {
+		log.WarnContext(ctx, "the configuration may be wrong", telemetry.KeyVariable, w.Variable, telemetry.KeyReason, w.Text)
+	}
 }
 
 // putBack puts back what was parked because nothing was configured for it, and is

@@ -121,3 +121,37 @@ func TestALoopThatHangsIsNotAlive(t *testing.T) {
 		<-time.After(100 * time.Millisecond)
 	}
 }
+
+func TestWhatMayBeWrongWithTheConfigurationIsToldOf(t *testing.T) {
+	warned := make(chan string, 10)
+	log := slog.New(told{slog.DiscardHandler, func(message string, attributes []string) {
+		if strings.HasPrefix(message, "the configuration") {
+			warned <- strings.Join(attributes, " ")
+		}
+	}})
+	address, _ := nowhere(t)
+	of := common(address)
+	of.Warnings = []config.Problem{{Variable: "SENTRY_CLIENT_SECRETS", Text: "is not read"}}
+	wantWarning := func(program string) {
+		select {
+		case warning := <-warned:
+			if warning != "variable=SENTRY_CLIENT_SECRETS reason=is not read" {
+				t.Errorf("the warning of the %s is %s", program, warning)
+			}
+		case <-time.After(30 * time.Second):
+			t.Errorf("the %s says nothing", program)
+		}
+	}
+	a := listen(t)
+	inBackground(t, func(ctx context.Context) error {
+		return process.Ingress(ctx, config.Ingress{Common: of, MaxBodyBytes: 1 << 20, JournalDir: t.TempDir()}, listen(t), a, log)
+	})
+	wantWarning("ingress")
+	if _, page := get(t, "http://"+a.Addr().String()+"/"); !strings.Contains(page, "SENTRY_CLIENT_SECRETS") {
+		t.Errorf("it is not on the page: %s", page)
+	}
+	inBackground(t, func(ctx context.Context) error {
+		return process.Worker(ctx, config.Worker{Common: of}, listen(t), log)
+	})
+	wantWarning("worker")
+}

@@ -42,6 +42,7 @@ func Worker(ctx context.Context, cfg config.Worker, listener net.Listener, log *
 		return err
 	}
 	defer told.Shutdown(ctx)
+	warn(ctx, cfg.Warnings, log)
 	if err := told.Instrument(&cfg.Temporal.Client); err != nil {
 		return err
 	}

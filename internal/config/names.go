@@ -1,0 +1,110 @@
+package config
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/kelseyhightower/envconfig"
+	temporalenv "go.temporal.io/sdk/contrib/envconfig"
+)
+
+// others are variables that are not read here: those of what the programs are
+// built with and run under, and those that a version to come may read. One that
+// ends in _ stands for all that begin with it.
+var others = []string{
+	"TEMPORAL_", "OTEL_", "GRPC_", "GIN_MODE", "BBOLT_VERIFY",
+	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET",
+	"TRIAGE_", "ADMIN_HOSTS", "ADMIN_TOKEN", "SHUTDOWN_DELAY", "ROUTES_FILE", "DESTINATIONS_FILE", "ARCHIVE_URL",
+}
+
+// takenBy returns the variable, or the beginning of variables, that would be
+// mixed up with those of an integration of that name; "" without any.
+func takenBy(name string) string {
+	prefix := strings.ToUpper(name) + "_"
+	for _, variable := range slices.Concat(variablesOf("", &raw{}), others) {
+		if strings.HasPrefix(variable, prefix) || strings.HasSuffix(variable, "_") && strings.HasPrefix(prefix, variable) {
+			return variable
+		}
+	}
+	return ""
+}
+
+// variablesOf returns the variables that are read into spec.
+func variablesOf(prefix string, spec any) []string {
+	var text strings.Builder
+	if err := envconfig.Usagef(prefix, spec, &text, "{{range .}}{{usage_key .}}\n{{end}}"); err != nil {
+		panic(err) // spec is no struct
+	}
+	return strings.Fields(text.String())
+}
+
+// lookAround warns of variables that nothing reads and that are spelled almost
+// like one that is read.
+func (l *loader) lookAround(integrations []Integration) {
+	read := slices.Concat(variablesOf("", &raw{}), temporalVariables())
+	common := len(read)
+	for _, integration := range integrations {
+		read = append(read, variablesOf(strings.ToUpper(integration.Name), &rawIntegration{})...)
+	}
+	entries := os.Environ()
+	slices.Sort(entries)
+	for _, entry := range entries {
+		name, _, _ := strings.Cut(entry, "=")
+		if slices.Contains(read, name) {
+			continue
+		}
+		meant := slices.IndexFunc(read, func(variable string) bool { return distance(name, variable) <= 2 })
+		if longer := slices.IndexFunc(read[common:], func(variable string) bool { return strings.HasPrefix(name, variable) }); meant < 0 && longer >= 0 {
+			meant = common + longer
+		}
+		if meant >= 0 {
+			l.warn(name, "is not read; did you mean %s?", read[meant])
+		}
+	}
+}
+
+// temporalVariables returns those that the SDK reads.
+func temporalVariables() []string {
+	var asked lookups
+	_, _ = temporalenv.LoadClientConfigProfile(temporalenv.LoadClientConfigProfileOptions{EnvLookup: &asked})
+	return asked
+}
+
+// lookups is an environment that has nothing and notes what it is asked for.
+type lookups []string
+
+// Environ implements [temporalenv.EnvLookup].
+func (*lookups) Environ() []string { return nil }
+
+// LookupEnv implements [temporalenv.EnvLookup].
+func (l *lookups) LookupEnv(name string) (string, bool) {
+	*l = append(*l, name)
+	if name == "TEMPORAL_CONFIG_FILE" {
+		return os.DevNull, true // not the user's own
+	}
+	return "", false
+}
+
+// distance returns how many characters have to be added, taken away or replaced
+// to make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1) // from a[:i] to b[:j]
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replace := diagonal
+			if a[i] != b[j] {
+				replace++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
