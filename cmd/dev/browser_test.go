@@ -289,14 +289,8 @@ func TestStatusPageInABrowser(t *testing.T) {
 
 	t.Run("filters without script", func(t *testing.T) {
 		b := in(t)
-		script := func(off bool) {
-			b.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-				_, err := cdp.Call(ctx, target, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: off})
-				return err
-			}))
-		}
-		script(true)
-		t.Cleanup(func() { script(false) })
+		b.script(false)
+		t.Cleanup(func() { b.script(true) })
 		b.do(chromedp.Navigate(page), chromedp.Click(chromedp.CSS(`input[value="ignored"]`)))
 		_, err := chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.ID("apply")))
 		if err != nil {
