@@ -11,8 +11,11 @@ import (
 // The sender, who may be anyone, is told less.
 const (
 	hintUnknown  = "Nobody here has this name: compare the Webhook URL in Sentry with those of the integrations here, and INTEGRATIONS."
+	hintPath     = "No Webhook URL is like this: compare that in Sentry with those of the integrations here, and how a proxy on the way changes it."
 	hintTooLarge = "If it came from Sentry, raise MAX_BODY_BYTES."
-	hintCutOff   = "The sender hung up, or took more than 5 s to send."
+	hintCutOff   = "The sender hung up, or the connections here became too many."
+	hintLate     = "The sender took more than 1.5 s to send it; Sentry gives up after 1 s. Is a proxy on the way slow?"
+	hintBusy     = "Bodies that are not verified yet take all the memory that there is for those of this size: is somebody flooding this?"
 	hintNotKept  = "Neither the journal nor Temporal took it in time: see their state here, and the log."
 	hintBug      = "A bug: the log has its cause, under this Request-ID."
 	hintForUI    = "Signed in Sentry-App-Signature only, as requests of UI components are (issue links, selects, alert actions): this takes webhooks."

@@ -4,13 +4,14 @@
 package ingress
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -53,6 +54,12 @@ const (
 	// network.
 	answerTimeout  = 800 * time.Millisecond
 	minKeepTimeout = 300 * time.Millisecond
+	// bodyTimeout is what a body may take to arrive, from the headers on: more
+	// than Sentry takes.
+	bodyTimeout = 1500 * time.Millisecond
+	// lingerTimeout bounds what a sender who has his answer may still send. To
+	// close at once would often take the answer from him.
+	lingerTimeout = 500 * time.Millisecond
 	// maxWait bounds what a sender may ask for with "Prefer: wait=N". Sentry
 	// does not ask.
 	maxWait = 10 * time.Second
@@ -69,7 +76,7 @@ type answer struct {
 // New returns the public handler: POST /webhooks/{integration} and nothing
 // else.
 func New(o Options) http.Handler {
-	h := &handler{Options: o, secrets: map[string][]string{}}
+	h := &handler{Options: o, secrets: map[string][]string{}, budget: newBudget(o.MaxBodyBytes), lines: newQuota(o.Log)}
 	for _, integration := range o.Integrations {
 		for _, secret := range integration.Secrets {
 			h.secrets[integration.Name] = append(h.secrets[integration.Name], secret.Reveal())
@@ -77,16 +84,35 @@ func New(o Options) http.Handler {
 	}
 	router := web.NewRouter()
 	router.POST("/webhooks/:integration", h.deliver)
-	router.NoMethod(func(c *gin.Context) { web.Refuse(c, http.StatusMethodNotAllowed, "webhooks are sent with POST") })
-	router.NoRoute(func(c *gin.Context) {
-		web.Refuse(c, http.StatusNotFound, "webhooks are sent to /webhooks/{integration}")
+	router.NoMethod(func(c *gin.Context) {
+		hangUp(c)
+		web.Refuse(c, http.StatusMethodNotAllowed, "webhooks are sent with POST")
 	})
+	router.NoRoute(h.stray)
 	return router
 }
 
 type handler struct {
 	Options
 	secrets map[string][]string // by integration
+	budget  *budget
+	lines   *quota
+}
+
+// stray answers what is sent to no webhook's path. A POST was meant to be a
+// delivery.
+func (h *handler) stray(c *gin.Context) {
+	refusal := &refusal{status: http.StatusNotFound, code: codeUnknown, unread: true, words: "webhooks are sent to /webhooks/{integration}", hint: hintPath}
+	if c.Request.Method != http.MethodPost {
+		hangUp(c)
+		web.Refuse(c, refusal.status, refusal.words)
+		return
+	}
+	h.refuse(c, web.Delivery{
+		Time:        time.Now(),
+		RequestID:   clip(c.GetHeader(sentry.HeaderRequestID)),
+		Integration: clip(c.Request.URL.Path),
+	}, refusal)
 }
 
 // deliver answers one delivery, logs one line about it and tells the observers.
@@ -112,25 +138,53 @@ func (h *handler) deliver(c *gin.Context) {
 		h.tell(c, d, slog.LevelInfo, nil)
 		return
 	}
-	refusal := asRefusal(err)
-	d.Reason, d.Hint = refusal.words, refusal.hint
+	h.refuse(c, d, asRefusal(err))
+}
+
+// refuse answers a delivery that was not taken.
+func (h *handler) refuse(c *gin.Context, d web.Delivery, refusal *refusal) {
+	d.Code, d.Reason, d.Hint = refusal.code, refusal.words, refusal.hint
 	level := slog.LevelWarn
 	d.Outcome = web.Refused
 	if refusal.status >= http.StatusInternalServerError {
-		level = slog.LevelError
 		d.Outcome = web.Failed
+		if refusal.code != codeBusy { // which strangers bring about
+			level = slog.LevelError
+		}
 	}
-	if refusal.status == http.StatusRequestEntityTooLarge {
-		c.Header("Connection", "close") // the rest of the body is not read
+	if refusal.unread {
+		hangUp(c)
 	}
 	web.Refuse(c, refusal.status, refusal.words)
 	h.tell(c, d, level, refusal)
+}
+
+// hangUp has the connection closed after the answer, whatever the sender has yet
+// to send.
+func hangUp(c *gin.Context) {
+	c.Header("Connection", "close")
+	setReadDeadline(c.Writer, time.Now().Add(lingerTimeout))
+}
+
+// setReadDeadline bounds reads of a request's body. An error means that there is
+// no connection, as in tests.
+func setReadDeadline(w http.ResponseWriter, deadline time.Time) {
+	_ = http.NewResponseController(w).SetReadDeadline(deadline)
 }
 
 // tell logs d and gives it to the observers.
 func (h *handler) tell(c *gin.Context, d web.Delivery, level slog.Level, refusal *refusal) {
 	d.Status = c.Writer.Status()
 	d.Duration = time.Since(d.Time)
+	if d.Verified || h.lines.allow() {
+		h.log(c.Request.Context(), d, level, refusal)
+	}
+	for _, observe := range h.Observers {
+		observe(c.Request.Context(), d)
+	}
+}
+
+func (h *handler) log(ctx context.Context, d web.Delivery, level slog.Level, refusal *refusal) {
 	attrs := []slog.Attr{
 		slog.String(telemetry.KeyRequestID, d.RequestID),
 		slog.String(telemetry.KeyIntegration, d.Integration),
@@ -158,31 +212,28 @@ func (h *handler) tell(c *gin.Context, d web.Delivery, level slog.Level, refusal
 			attrs = append(attrs, slog.String(telemetry.KeyStack, refusal.stack))
 		}
 	}
-	h.Log.LogAttrs(c.Request.Context(), level, "delivery", attrs...)
-	for _, observe := range h.Observers {
-		observe(c.Request.Context(), d)
+	if d.Verified {
+		h.Log.LogAttrs(ctx, level, "delivery", attrs...)
+	} else {
+		h.Log.LogAttrs(ctx, level, "unverified delivery", attrs...)
 	}
 }
 
-// take is the way of a delivery: cap, verify, name, wrap, keep. It notes in d
+// take is the way of a delivery: bound, verify, name, wrap, keep. It notes in d
 // what it learns and returns the idempotency key. Errors that are not a refusal
 // are bugs.
 func (h *handler) take(w http.ResponseWriter, r *http.Request, integration string, wait time.Duration, d *web.Delivery) (key string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &refusal{status: http.StatusInternalServerError, words: web.InternalError, hint: hintBug, cause: fmt.Errorf("panic: %v", p), stack: string(debug.Stack())}
+			err = &refusal{status: http.StatusInternalServerError, code: codeBug, words: web.InternalError, hint: hintBug, cause: fmt.Errorf("panic: %v", p), stack: string(debug.Stack())}
 		}
 	}()
-	if !d.Known {
-		return "", &refusal{status: http.StatusNotFound, words: "no integration has this name", hint: hintUnknown}
-	}
-	body, err := readBody(w, r, h.MaxBodyBytes)
+	body, err := h.verified(w, r, integration, d)
 	if err != nil {
 		return "", err
 	}
-	if err := sentry.Verify(h.secrets[integration], body, r.Header.Get(sentry.HeaderSignature)); err != nil {
-		return "", &refusal{status: http.StatusUnauthorized, words: err.Error(), hint: hintFor(err, r.Header)}
-	}
+	d.Verified = true
+	web.Keep(r.Context())
 	event, err := sentry.EventName(r.Header.Get(sentry.HeaderResource), body)
 	if err != nil {
 		return "", &refusal{status: http.StatusBadRequest, words: err.Error(), hint: hintFor(err, r.Header)}
@@ -221,29 +272,88 @@ func preferredWait(header http.Header) time.Duration {
 	return 0
 }
 
-// readBody reads no further than the cap.
-func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
-	tooLarge := &refusal{status: http.StatusRequestEntityTooLarge, words: "the body is larger than this server takes", hint: hintTooLarge}
-	if r.ContentLength > most {
-		return nil, tooLarge
+// verified returns the body of a delivery that is from Sentry. All that can be
+// refused without its body is, and what it takes in memory until then is bounded.
+func (h *handler) verified(w http.ResponseWriter, r *http.Request, integration string, d *web.Delivery) ([]byte, error) {
+	if !d.Known {
+		return nil, &refusal{status: http.StatusNotFound, code: codeUnknown, unread: true, words: "no integration has this name", hint: hintUnknown}
 	}
-	var body bytes.Buffer
-	// What the sender claims is believed up to 64 KiB, beyond that what comes.
-	body.Grow(int(min(max(r.ContentLength, 0), 64<<10)) + bytes.MinRead)
-	_, err := io.Copy(&body, http.MaxBytesReader(w, r.Body, most))
-	var limit *http.MaxBytesError
-	switch {
-	case errors.As(err, &limit):
-		return nil, tooLarge
-	case err != nil:
-		return nil, &refusal{status: http.StatusBadRequest, words: "the body did not arrive whole", hint: hintCutOff, cause: err}
+	signature := r.Header.Get(sentry.HeaderSignature)
+	if err := sentry.CheckSignature(signature); err != nil {
+		return nil, unsigned(err, r.Header, true)
 	}
-	return body.Bytes(), nil
+	if r.ContentLength > h.MaxBodyBytes {
+		return nil, errTooLarge
+	}
+	claim := h.budget.claim(max(r.ContentLength, 0), func() { setReadDeadline(w, longAgo) })
+	defer claim.release()
+	setReadDeadline(w, d.Time.Add(bodyTimeout))
+	body, err := readBody(r, h.MaxBodyBytes, claim, d.Time.Add(answerTimeout))
+	if err != nil {
+		return nil, err
+	}
+	setReadDeadline(w, time.Time{})
+	if err := sentry.Verify(h.secrets[integration], body, signature); err != nil {
+		return nil, unsigned(err, r.Header, false)
+	}
+	return body, nil
+}
+
+// longAgo is a deadline that ends a read at once.
+var longAgo = time.Unix(1, 0)
+
+// unsigned is the answer to a signature that err is wrong with.
+func unsigned(err error, header http.Header, unread bool) *refusal {
+	return &refusal{status: http.StatusUnauthorized, code: codeFor(err), unread: unread, words: err.Error(), hint: hintFor(err, header)}
+}
+
+// readBody reads a body of at most so many bytes into what claim holds, for
+// which it waits until the time given at most.
+func readBody(r *http.Request, most int64, claim *claim, patient time.Time) ([]byte, error) {
+	limit := cmp.Or(max(r.ContentLength, 0), most) + 1 // to see the end, or that there is more
+	var body []byte
+	for {
+		if len(body) == cap(body) {
+			if int64(len(body)) == limit {
+				return nil, errTooLarge
+			}
+			size := min(max(int64(cap(body))*growth, firstRead), limit)
+			if err := claim.grow(size, patient); err != nil {
+				return nil, tooBusy(err)
+			}
+			body = append(make([]byte, 0, size), body...)
+		}
+		n, err := r.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if err == nil {
+			continue
+		}
+		if busy := claim.keep(); busy != nil {
+			return nil, tooBusy(busy)
+		}
+		switch {
+		case int64(len(body)) > most:
+			return nil, errTooLarge
+		case errors.Is(err, io.EOF):
+			return body, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, &refusal{status: http.StatusRequestTimeout, code: codeLate, unread: true, words: "the body did not arrive in time", hint: hintLate, cause: err}
+		}
+		return nil, &refusal{status: http.StatusBadRequest, code: codeIncomplete, unread: true, words: "the body did not arrive whole", hint: hintCutOff, cause: err}
+	}
+}
+
+var errTooLarge = &refusal{status: http.StatusRequestEntityTooLarge, code: codeTooLarge, unread: true, words: "the body is larger than this server takes", hint: hintTooLarge}
+
+func tooBusy(err error) *refusal {
+	return &refusal{status: http.StatusInternalServerError, code: codeBusy, unread: true, words: "too much is under way, send it again", hint: hintBusy, cause: err}
 }
 
 // refusal is an error that is an HTTP answer.
 type refusal struct {
 	status int
+	code   string // of one whose sender is not verified: see codes
+	unread bool   // the body was not read to its end
 	words  string // for the sender: his problem, and nothing of ours
 	hint   string // for engineers here
 	cause  error  // for the log
@@ -257,7 +367,7 @@ func asRefusal(err error) *refusal {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r
 	}
-	return &refusal{status: http.StatusInternalServerError, words: web.InternalError, hint: hintBug, cause: err}
+	return &refusal{status: http.StatusInternalServerError, code: codeBug, words: web.InternalError, hint: hintBug, cause: err}
 }
 
 // clip bounds a text from outside, for the log.

@@ -550,7 +550,7 @@ func TestABodyThatSaysItIsTooLongIsAnsweredAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := fmt.Fprintf(conn, "POST /webhooks/sentry HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", maxBody+1); err != nil {
+	if _, err := fmt.Fprintf(conn, "POST /webhooks/sentry HTTP/1.1\r\nHost: x\r\nSentry-Hook-Signature: %s\r\nContent-Length: %d\r\n\r\n", sentry.Sign("any", nil), maxBody+1); err != nil {
 		t.Fatal(err)
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {

@@ -2,14 +2,16 @@ package ingress
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
+	otelcodes "go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/web"
 )
 
@@ -21,18 +23,49 @@ const (
 	labelNone    = "none"    // a delivery that was refused before it had a name
 )
 
-// Count returns an observer that measures deliveries with instruments of meter.
-// Events that are not among the given ones share a label, as do integrations
-// that are not.
+// Codes say why a delivery is not verified.
+const (
+	codeUnknown    = "unknown" // no such integration, or path
+	codeMissing    = "missing" // signature
+	codeMalformed  = "malformed"
+	codeMismatch   = "mismatch"
+	codeTooLarge   = "too_large"
+	codeLate       = "late"
+	codeIncomplete = "incomplete"
+	codeBusy       = "busy"
+	codeBug        = "bug"
+)
+
+var codes = []string{codeUnknown, codeMissing, codeMalformed, codeMismatch, codeTooLarge, codeLate, codeIncomplete, codeBusy, codeBug}
+
+// codeFor returns the code of what [sentry.Verify] finds wrong.
+func codeFor(err error) string {
+	switch {
+	case errors.Is(err, sentry.ErrSignatureMissing):
+		return codeMissing
+	case errors.Is(err, sentry.ErrSignatureMalformed):
+		return codeMalformed
+	}
+	return codeMismatch
+}
+
+// Count returns an observer that measures deliveries with instruments of meter:
+// those that are not verified apart from the others, by why. Events that are not
+// among the given ones share a label, as do integrations that are not.
 func Count(meter metric.Meter, integrations []config.Integration, events []string) (func(context.Context, web.Delivery), error) {
 	deliveries, err := meter.Int64Counter("sentry_temporal_deliveries",
-		metric.WithDescription("Deliveries that were answered."))
+		metric.WithDescription("Verified deliveries that were answered."))
+	if err != nil {
+		return nil, err
+	}
+	unverified, err := meter.Int64Counter("sentry_temporal_unverified",
+		metric.WithDescription("Requests that may have been deliveries and are not verified."))
 	if err != nil {
 		return nil, err
 	}
 	duration, err := meter.Float64Histogram("sentry_temporal_ack_duration",
 		metric.WithUnit("s"),
-		metric.WithDescription("Time from the headers of a delivery to its answer, without those that ask to wait for their runs."),
+		metric.WithDescription("Time from the headers of a verified delivery to its answer, without those that ask to wait for their runs."),
 		metric.WithExplicitBucketBoundaries(.001, .002, .005, .01, .02, .05, .1, .2, .35, .5, .7, .85, 1))
 	if err != nil {
 		return nil, err
@@ -43,6 +76,11 @@ func Count(meter metric.Meter, integrations []config.Integration, events []strin
 			attribute.String("event", event),
 			attribute.String("outcome", outcome))))
 	}
+	countUnverified := func(ctx context.Context, n int64, integration, reason string) {
+		unverified.Add(ctx, n, metric.WithAttributeSet(attribute.NewSet(
+			attribute.String("integration", integration),
+			attribute.String("reason", reason))))
+	}
 	known := map[string]bool{}
 	for _, event := range events {
 		known[event] = true
@@ -52,19 +90,28 @@ func Count(meter metric.Meter, integrations []config.Integration, events []strin
 		for _, event := range append([]string{labelNone, labelOther}, events...) {
 			count(context.Background(), 0, integration.Name, event, web.Failed)
 		}
-	}
-	return func(ctx context.Context, d web.Delivery) {
-		integration, event := d.Integration, d.Event
-		if !d.Known {
-			integration = labelUnknown
+		for _, code := range codes {
+			countUnverified(context.Background(), 0, integration.Name, code)
 		}
+	}
+	countUnverified(context.Background(), 0, labelUnknown, codeUnknown)
+	return func(ctx context.Context, d web.Delivery) {
+		if !d.Verified {
+			integration := d.Integration
+			if !d.Known {
+				integration = labelUnknown
+			}
+			countUnverified(ctx, 1, integration, d.Code)
+			return
+		}
+		event := d.Event
 		switch {
 		case event == "":
 			event = labelNone
 		case !known[event]:
 			event = labelOther
 		}
-		count(ctx, 1, integration, event, d.Outcome)
+		count(ctx, 1, d.Integration, event, d.Outcome)
 		if d.Wait == 0 {
 			duration.Record(ctx, d.Duration.Seconds())
 		}
@@ -78,7 +125,7 @@ func Describe(ctx context.Context, d web.Delivery) {
 		return
 	}
 	if d.Outcome == web.Failed {
-		span.SetStatus(codes.Error, d.Reason)
+		span.SetStatus(otelcodes.Error, d.Reason)
 	}
 	span.SetAttributes(
 		attribute.String("http.request.method", http.MethodPost),

@@ -3,12 +3,14 @@ package ingress_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"sentry-temporal/ingress"
 	"sentry-temporal/internal/config"
@@ -74,8 +76,7 @@ func TestDeliveriesAreCountedByIntegrationEventAndOutcome(t *testing.T) {
 	webhooks, metrics := measured(t, s)
 	deliver(t, webhooks, "sentry", issueBody)
 	deliver(t, webhooks, "sentry", issueBody)
-	deliver(t, webhooks, "sentry", issueBody, header(sentry.HeaderSignature, "wrong"))
-	deliver(t, webhooks, "nobody", issueBody)
+	deliver(t, webhooks, "sentry", "no JSON")
 	s.start = func(context.Context, sentry.Envelope) ([]starter.Run, error) { return nil, nil }
 	deliver(t, webhooks, "sentry", `{"action":"invented"}`)
 	s.start = func(context.Context, sentry.Envelope) ([]starter.Run, error) { return nil, context.DeadlineExceeded }
@@ -85,7 +86,6 @@ func TestDeliveriesAreCountedByIntegrationEventAndOutcome(t *testing.T) {
 	for _, want := range []string{
 		`{event="sentry.issue.created",integration="sentry",outcome="started"} 2`,
 		`{event="none",integration="sentry",outcome="refused"} 1`,
-		`{event="none",integration="unknown",outcome="refused"} 1`,
 		`{event="other",integration="sentry",outcome="ignored"} 1`,
 		`{event="sentry.issue.created",integration="sentry",outcome="failed"} 1`,
 	} {
@@ -93,6 +93,45 @@ func TestDeliveriesAreCountedByIntegrationEventAndOutcome(t *testing.T) {
 			t.Errorf("%s is not in\n%s", want, got)
 		}
 	}
+}
+
+func TestWhatIsNotVerifiedIsCountedApart(t *testing.T) {
+	webhooks, metrics := measured(t, &starts{})
+	counted := func() string {
+		return strings.Join(append(series(t, metrics, "sentry_temporal_deliveries_total"), series(t, metrics, "sentry_temporal_ack_duration_seconds_count")...), "\n")
+	}
+	deliver(t, webhooks, "sentry", issueBody)
+	before := counted()
+	deliver(t, webhooks, "sentry", issueBody, header(sentry.HeaderSignature, ""))
+	deliver(t, webhooks, "sentry", issueBody, header(sentry.HeaderSignature, "wrong"))
+	deliver(t, webhooks, "sentry", issueBody, header(sentry.HeaderSignature, sentry.Sign("another", []byte(issueBody))))
+	deliver(t, webhooks, "sentry", strings.Repeat(" ", maxBody+1))
+	deliver(t, webhooks, "sentry", issueBody, brokenBody)
+	deliver(t, webhooks, "nobody", issueBody)
+	deliver(t, webhooks, "nobody", issueBody, path("/webhooks/sentry/"))
+	if after := counted(); after != before {
+		t.Errorf("what is verified was\n%s\nand is\n%s", before, after)
+	}
+	got := strings.Join(series(t, metrics, "sentry_temporal_unverified_total"), "\n")
+	for _, want := range []string{
+		`{integration="sentry",reason="missing"} 1`,
+		`{integration="sentry",reason="malformed"} 1`,
+		`{integration="sentry",reason="mismatch"} 1`,
+		`{integration="sentry",reason="too_large"} 1`,
+		`{integration="sentry",reason="incomplete"} 1`,
+		`{integration="sentry",reason="late"} 0`,
+		`{integration="sentry",reason="busy"} 0`,
+		`{integration="unknown",reason="unknown"} 2`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is not in\n%s", want, got)
+		}
+	}
+}
+
+// brokenBody hangs up in the middle.
+func brokenBody(r *http.Request) {
+	r.Body = io.NopCloser(io.MultiReader(strings.NewReader("{"), iotest.ErrReader(io.ErrUnexpectedEOF)))
 }
 
 func TestTheAckDurationLeavesOutThoseThatWait(t *testing.T) {

@@ -385,12 +385,15 @@ func troubled(t *testing.T) (address string) {
 	run := starter.Run{Workflow: "a_workflow_with_a_long_name_as_long_as_a_name_of_a_workflow_may_be", WorkflowID: "w", URL: "http://127.0.0.1:1/"}
 	for _, outcome := range []string{"started", "existing", "accepted", "ignored", web.Refused, web.Failed} {
 		recent.Observe(t.Context(), web.Delivery{
-			Time: time.Now(), Duration: 3 * time.Millisecond, RequestID: strings.Repeat("f", 128), Integration: "backend",
+			Time: time.Now(), Verified: true, Duration: 3 * time.Millisecond, RequestID: strings.Repeat("f", 128), Integration: "backend",
 			Event:   "sentry.preprod_artifact.build_distribution_completed",
 			Subject: sentry.Subject{ShortID: "BACKEND-1A", Title: strings.Repeat("LongTitle", 30), URL: "https://sentry.example/issues/1/"},
 			Outcome: outcome, Status: 500, Reason: "a reason", Hint: "a hint", Runs: []starter.Run{run, run},
 		})
 	}
+	recent.Observe(t.Context(), web.Delivery{
+		Time: time.Now(), RequestID: strings.Repeat("f", 128), Integration: "/" + strings.Repeat("x", 127), Outcome: web.Refused, Status: 404, Reason: "a reason", Hint: "a hint",
+	})
 	server := httptest.NewServer(admin.New(admin.Options{
 		Ready: func() error { return nil },
 		Temporal: func() []admin.NamespaceState {

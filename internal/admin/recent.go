@@ -12,23 +12,46 @@ import (
 )
 
 const (
-	// maxRecent is how many deliveries are remembered.
-	maxRecent = 200
+	// maxRecent is how many verified deliveries are remembered, and maxUnverified
+	// how many others.
+	maxRecent     = 200
+	maxUnverified = 50
 	// maxText bounds each text of a remembered delivery, in bytes.
 	maxText = 256
 )
 
-// Recent remembers, in memory, the last 200 deliveries and when the last one
-// that was not refused came for each integration. What it holds is bounded,
-// whatever is sent.
+// Recent remembers, in memory, the last 200 verified deliveries, the last 50
+// others, and when the last verified one that was not refused came for each
+// integration. What it holds is bounded, whatever is sent.
 type Recent struct {
-	mu    sync.Mutex
-	ring  [maxRecent]remembered
-	count uint64               // of all deliveries ever; the next goes to count % maxRecent
-	last  map[string]time.Time // by integration; no other keys than at the start
+	mu         sync.Mutex
+	verified   ring
+	unverified ring                 // apart, so that strangers push nothing out
+	last       map[string]time.Time // by integration; no other keys than at the start
 }
 
-// remembered is a delivery with the number that it came as, from 1.
+// ring is the last deliveries of a kind.
+type ring struct {
+	slots []remembered
+	count uint64 // of all ever; the next goes to count % len(slots)
+}
+
+func (r *ring) add(d web.Delivery) {
+	r.count++
+	r.slots[r.count%uint64(len(r.slots))] = remembered{Delivery: d, number: r.count}
+}
+
+// list returns what is remembered, the newest first.
+func (r *ring) list() []remembered {
+	size := uint64(len(r.slots))
+	list := make([]remembered, min(r.count, size))
+	for i := range list {
+		list[i] = r.slots[(r.count-uint64(i))%size]
+	}
+	return list
+}
+
+// remembered is a delivery with the number that it came as among its kind, from 1.
 type remembered struct {
 	web.Delivery
 	number uint64
@@ -36,7 +59,11 @@ type remembered struct {
 
 // NewRecent returns a Recent that remembers nothing yet.
 func NewRecent(integrations []config.Integration) *Recent {
-	r := &Recent{last: map[string]time.Time{}}
+	r := &Recent{
+		verified:   ring{slots: make([]remembered, maxRecent)},
+		unverified: ring{slots: make([]remembered, maxUnverified)},
+		last:       map[string]time.Time{},
+	}
 	for _, integration := range integrations {
 		r.last[integration.Name] = time.Time{}
 	}
@@ -62,8 +89,11 @@ func (r *Recent) Observe(_ context.Context, d web.Delivery) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.count++
-	r.ring[r.count%maxRecent] = remembered{Delivery: d, number: r.count}
+	if !d.Verified {
+		r.unverified.add(d)
+		return
+	}
+	r.verified.add(d)
 	if _, known := r.last[d.Integration]; known && d.Outcome != web.Refused {
 		r.last[d.Integration] = d.Time
 	}
@@ -79,17 +109,13 @@ func cut(s string) string {
 }
 
 // deliveries returns what is remembered, the newest first.
-func (r *Recent) deliveries() []remembered {
+func (r *Recent) deliveries() (verified, unverified []remembered) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	list := make([]remembered, min(r.count, maxRecent))
-	for i := range list {
-		list[i] = r.ring[(r.count-uint64(i))%maxRecent]
-	}
-	return list
+	return r.verified.list(), r.unverified.list()
 }
 
-// lastOf returns when the last delivery that was not refused came for an
+// lastOf returns when the last verified delivery that was not refused came for an
 // integration, or the zero time.
 func (r *Recent) lastOf(integration string) time.Time {
 	r.mu.Lock()

@@ -94,6 +94,7 @@ type page struct {
 	Outcomes     []outcomeRow
 	Deliveries   []DeliveryRecord
 	Total        int // of the deliveries that are remembered
+	Unverified   []DeliveryRecord
 }
 
 // temporalRow is what the page says of Temporal.
@@ -148,13 +149,13 @@ func (f filter) lets(d DeliveryRecord) bool {
 
 // DeliveryRecord is a delivery as GET /api/deliveries gives it:
 //
-//	{"deliveries": [DeliveryRecord, ...]}
+//	{"deliveries": [DeliveryRecord, ...], "unverified": [DeliveryRecord, ...]}
 //
-// are the last 200 at most, the newest first. The parameters event and outcome
-// of the query leave only those that have that event and that outcome. Texts
-// are cut at 256 bytes.
+// are the last 200 verified ones at most, the newest first, and the last 50
+// others. The parameters event and outcome of the query leave only those of the
+// verified ones that have that event and that outcome. Texts are cut at 256 bytes.
 type DeliveryRecord struct {
-	Number      uint64        `json:"number"` // 1 for the first since the ingress started
+	Number      uint64        `json:"number"` // 1 for the first of its list since the ingress started
 	Time        time.Time     `json:"time"`   // of receipt
 	DurationMS  float64       `json:"duration_ms"`
 	RequestID   string        `json:"request_id"`
@@ -206,34 +207,38 @@ func webAddress(address string) string {
 	return address
 }
 
-// records returns all that is remembered and what of it the filter of the
-// request lets through.
-func (s *statusPage) records(c *gin.Context) (all, shown []DeliveryRecord, f filter) {
+// records returns the verified deliveries that are remembered, what of them the
+// filter of the request lets through, and the others.
+func (s *statusPage) records(c *gin.Context) (all, shown, unverified []DeliveryRecord, f filter) {
 	f = filter{Event: c.Query("event"), Outcome: c.Query("outcome")}
-	shown = []DeliveryRecord{}
-	for _, d := range s.Recent.deliveries() {
+	shown, unverified = []DeliveryRecord{}, []DeliveryRecord{}
+	verified, others := s.Recent.deliveries()
+	for _, d := range verified {
 		record := recordOf(d)
 		all = append(all, record)
 		if f.lets(record) {
 			shown = append(shown, record)
 		}
 	}
-	return all, shown, f
+	for _, d := range others {
+		unverified = append(unverified, recordOf(d))
+	}
+	return all, shown, unverified, f
 }
 
 // listDeliveries answers GET /api/deliveries, see [DeliveryRecord].
 func (s *statusPage) listDeliveries(c *gin.Context) {
-	_, shown, _ := s.records(c)
-	c.PureJSON(http.StatusOK, gin.H{"deliveries": shown})
+	_, shown, unverified, _ := s.records(c)
+	c.PureJSON(http.StatusOK, gin.H{"deliveries": shown, "unverified": unverified})
 }
 
 // show answers GET /.
 func (s *statusPage) show(c *gin.Context) {
-	all, shown, f := s.records(c)
+	all, shown, unverified, f := s.records(c)
 	p := page{
 		Style: template.CSS(styleText), Script: template.JS(scriptText), //nolint:gosec // our own
 		Now: time.Now().UTC(), Host: c.Request.Host, Guessed: s.Guessed, UI: s.admin.UIURL, Warnings: s.Warnings,
-		Filter: f, Deliveries: shown, Total: len(all),
+		Filter: f, Deliveries: shown, Total: len(all), Unverified: unverified,
 		Events: eventChoices(all, f), Outcomes: outcomeRows(all, f),
 	}
 	for _, integration := range s.Integrations {

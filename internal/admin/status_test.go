@@ -119,27 +119,38 @@ func header(name, value string) func(*http.Request) {
 // deliver sends one delivery and waits until it can be seen.
 func (w *watched) deliver(t *testing.T, r *http.Request) {
 	t.Helper()
-	before := len(w.records(t, ""))
+	seen := func() int {
+		verified, unverified := w.remembered(t, "")
+		return len(verified) + len(unverified)
+	}
+	before := seen()
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	response.Body.Close()
-	for len(w.records(t, "")) == before { // observers are told after the answer
+	for seen() == before { // observers are told after the answer
 		if t.Context().Err() != nil {
 			t.Fatal("the delivery is not to be seen")
 		}
 	}
 }
 
+// records are those of verified deliveries.
 func (w *watched) records(t *testing.T, query string) []admin.DeliveryRecord {
 	t.Helper()
+	verified, _ := w.remembered(t, query)
+	return verified
+}
+
+func (w *watched) remembered(t *testing.T, query string) (verified, unverified []admin.DeliveryRecord) {
+	t.Helper()
 	status, text, _ := ask(t, http.MethodGet, w.admin+"/api/deliveries"+query, nil)
-	var list struct{ Deliveries []admin.DeliveryRecord }
+	var list struct{ Deliveries, Unverified []admin.DeliveryRecord }
 	if err := json.Unmarshal(text, &list); err != nil || status != http.StatusOK {
 		t.Fatalf("answered %d %s: %v", status, text, err)
 	}
-	return list.Deliveries
+	return list.Deliveries, list.Unverified
 }
 
 func (w *watched) page(t *testing.T, query string) string {
@@ -188,20 +199,20 @@ func TestThePageShowsWhatBecameOfEachDelivery(t *testing.T) {
 	broken := func(context.Context, sentry.Envelope) ([]starter.Run, error) { return nil, errors.New("disk full") }
 	link := `href="http://temporal.example:8233/namespaces/default/workflows/page_on_call:sentry:` + requestID + `"`
 	for name, test := range map[string]struct {
-		start  func(context.Context, sentry.Envelope) ([]starter.Run, error)
-		change []func(*http.Request)
-		shows  []string
+		start func(context.Context, sentry.Envelope) ([]starter.Run, error)
+		body  string
+		shows []string
 	}{
-		"started":  {runWith(starter.Started), nil, []string{"started", "sentry.<wbr>issue.<wbr>created", "4711", requestID, link, "page_on_call"}},
-		"existing": {runWith(starter.Existing), nil, []string{"existing", link}},
-		"accepted": {runWith(starter.Accepted), nil, []string{"accepted", link}},
-		"ignored":  {nothing, nil, []string{"ignored", "sentry.<wbr>issue.<wbr>created"}},
-		"refused":  {nothing, []func(*http.Request){header(sentry.HeaderSignature, "")}, []string{"refused", "401", "Sentry-Hook-Signature is missing"}},
-		"failed":   {broken, nil, []string{"failed", "500", "could not be kept", "see their state"}},
+		"started":  {runWith(starter.Started), issueBody, []string{"started", "sentry.<wbr>issue.<wbr>created", "4711", requestID, link, "page_on_call"}},
+		"existing": {runWith(starter.Existing), issueBody, []string{"existing", link}},
+		"accepted": {runWith(starter.Accepted), issueBody, []string{"accepted", link}},
+		"ignored":  {nothing, issueBody, []string{"ignored", "sentry.<wbr>issue.<wbr>created"}},
+		"refused":  {nothing, "{}", []string{"refused", "400", "who else has the secret"}},
+		"failed":   {broken, issueBody, []string{"failed", "500", "could not be kept", "see their state"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWatched(t, test.start)
-			w.deliver(t, w.signed(t, "sentry", issueBody, test.change...))
+			w.deliver(t, w.signed(t, "sentry", test.body))
 			shown := rows(w.page(t, ""))
 			if len(shown) != 1 {
 				t.Fatalf("%d rows", len(shown))
@@ -221,7 +232,7 @@ func TestDeliveriesAreFilteredByEventAndOutcome(t *testing.T) {
 	comment := `{"action":"created","data":{"comment_id":1,"comment":"x","issue_id":2}}`
 	w.deliver(t, w.signed(t, "sentry", issueBody))
 	w.deliver(t, w.signed(t, "sentry", comment, header(sentry.HeaderResource, "comment")))
-	w.deliver(t, w.signed(t, "sentry", issueBody, header(sentry.HeaderSignature, "")))
+	w.deliver(t, w.signed(t, "sentry", "{}"))
 	for query, want := range map[string]int{
 		"": 3, "?event=&outcome=": 3, "?event=sentry.issue.created": 1, "?outcome=started": 2, "?outcome=refused": 1,
 		"?event=sentry.issue.created&outcome=refused": 0, "?event=nothing": 0, "?outcome=nothing": 0,
@@ -240,11 +251,28 @@ func TestDeliveriesAreFilteredByEventAndOutcome(t *testing.T) {
 func TestOnlyTheLast200DeliveriesAreKept(t *testing.T) {
 	w := newWatched(t, nil)
 	for i := range 450 {
-		w.recent.Observe(t.Context(), web.Delivery{Time: time.Now(), RequestID: fmt.Sprint(i), Integration: "sentry", Outcome: "started"})
+		w.recent.Observe(t.Context(), web.Delivery{Time: time.Now(), Verified: true, RequestID: fmt.Sprint(i), Integration: "sentry", Outcome: "started"})
 	}
 	records := w.records(t, "")
 	if len(records) != 200 || records[0].RequestID != "449" || records[199].RequestID != "250" || records[0].Number != 450 {
 		t.Errorf("%d are kept, from %+v to %+v", len(records), records[0], records[len(records)-1])
+	}
+}
+
+func TestAFloodOfStrangersPushesNoDeliveryOut(t *testing.T) {
+	w := newWatched(t, nil)
+	w.deliver(t, w.signed(t, "sentry", issueBody))
+	w.deliver(t, w.signed(t, "sentry", issueBody, header(sentry.HeaderSignature, "")))
+	has(t, w.page(t, ""), "Not verified", "401", "Sentry-Hook-Signature is missing", "legacy WebHooks plugin")
+	for i := range 450 {
+		w.recent.Observe(t.Context(), web.Delivery{Time: time.Now(), RequestID: fmt.Sprint(i), Integration: "stranger", Outcome: web.Refused, Status: 404})
+	}
+	verified, unverified := w.remembered(t, "?outcome=started")
+	if len(verified) != 1 || verified[0].Number != 1 || len(unverified) != 50 || unverified[0].RequestID != "449" {
+		t.Errorf("%d are kept that are verified and %d others", len(verified), len(unverified))
+	}
+	if shown := rows(w.page(t, "")); len(shown) != 1 {
+		t.Errorf("%d rows of verified deliveries", len(shown))
 	}
 }
 
@@ -258,7 +286,7 @@ func TestWhatIsKeptOfDeliveriesIsBounded(t *testing.T) {
 	}
 	before := used()
 	for i := range 20_000 {
-		d := web.Delivery{Integration: fmt.Sprint("unknown-", i), Outcome: web.Refused}
+		d := web.Delivery{Integration: fmt.Sprint("unknown-", i), Outcome: web.Refused, Verified: i%100 == 0}
 		if i%50 == 0 { // texts that are part of a large body
 			body := strings.Repeat("x", 1<<20)
 			d.Subject = sentry.Subject{IssueID: body[:5], ShortID: body, Project: body, Level: body, Title: body, Culprit: body, URL: body[:9], FirstSeen: body}
@@ -286,7 +314,7 @@ func TestThePageShowsTheConfiguration(t *testing.T) {
 	has(t, page,
 		"https://hooks.example.com/in/webhooks/sentry", "https://hooks.example.com/in/webhooks/mobile", "urgent", "2 valid", "1 valid",
 		`href="http://temporal.example:8233/namespaces/default/workflows"`, "page_on_call", "sentry.<wbr>issue.<wbr>*", "Answers", "none since the start",
-		"No delivery has come since the start", "nothing waits for Temporal", "nothing waits for you")
+		"No verified delivery has come since the start", "nothing waits for Temporal", "nothing waits for you")
 	if strings.Contains(page, "PUBLIC_URL") {
 		t.Error("the page asks for PUBLIC_URL, which is set")
 	}
@@ -364,11 +392,13 @@ func browser(r *http.Request) { r.Header.Set("Accept", "text/html,application/xh
 func TestWhatSendersSayIsNoMarkup(t *testing.T) {
 	w := newWatched(t, nil)
 	evil := `</style></script></title><script>alert(1)</script><img src=x onerror=alert(1)>"'` + "`{{.}}"
-	w.recent.Observe(t.Context(), web.Delivery{
-		Time: time.Now(), RequestID: evil, Integration: evil, Event: evil, Reason: evil, Hint: evil, Outcome: "refused", Status: 400,
-		Subject: sentry.Subject{IssueID: evil, ShortID: evil, Title: evil, URL: "javascript:alert(1)"},
-		Runs:    []starter.Run{{Workflow: evil, WorkflowID: evil, URL: "javascript:alert(1)//" + evil}},
-	})
+	for _, verified := range []bool{true, false} {
+		w.recent.Observe(t.Context(), web.Delivery{
+			Time: time.Now(), Verified: verified, RequestID: evil, Integration: evil, Event: evil, Reason: evil, Hint: evil, Outcome: "refused", Status: 400,
+			Subject: sentry.Subject{IssueID: evil, ShortID: evil, Title: evil, URL: "javascript:alert(1)"},
+			Runs:    []starter.Run{{Workflow: evil, WorkflowID: evil, URL: "javascript:alert(1)//" + evil}},
+		})
+	}
 	for _, query := range []string{"", "?event=" + url.QueryEscape(evil) + "&outcome=" + url.QueryEscape(evil)} {
 		page := w.page(t, query)
 		for _, bad := range []string{"<script>alert", "<img", "javascript:", `"'` + "`"} {

@@ -24,15 +24,9 @@ var (
 //
 // body must be the raw bytes of the request: re-encoded JSON does not verify.
 func Verify(secrets []string, body []byte, signature string) error {
-	if signature == "" {
-		return ErrSignatureMissing
-	}
-	var given [sha256.Size]byte
-	if len(signature) != hex.EncodedLen(len(given)) {
-		return ErrSignatureMalformed
-	}
-	if _, err := hex.Decode(given[:], []byte(signature)); err != nil {
-		return ErrSignatureMalformed
+	given, err := parseSignature(signature)
+	if err != nil {
+		return err
 	}
 	usable, match := false, false
 	for _, secret := range secrets {
@@ -51,6 +45,27 @@ func Verify(secrets []string, body []byte, signature string) error {
 		return ErrSignatureMismatch
 	}
 	return nil
+}
+
+// CheckSignature reports, as a nil error, that signature could be one, which can
+// be known without the body. Otherwise the answer is [ErrSignatureMissing] or
+// [ErrSignatureMalformed].
+func CheckSignature(signature string) error {
+	_, err := parseSignature(signature)
+	return err
+}
+
+func parseSignature(signature string) (given [sha256.Size]byte, err error) {
+	if signature == "" {
+		return given, ErrSignatureMissing
+	}
+	if len(signature) != hex.EncodedLen(len(given)) {
+		return given, ErrSignatureMalformed
+	}
+	if _, err := hex.Decode(given[:], []byte(signature)); err != nil {
+		return given, ErrSignatureMalformed
+	}
+	return given, nil
 }
 
 // Sign returns the value of [HeaderSignature] that Sentry sends with body.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"sentry-temporal/internal/telemetry"
@@ -32,11 +31,12 @@ const (
 	arriveTimeout = 300 * time.Millisecond
 )
 
-// Serve answers requests on listener with handler until ctx is done. Then it
-// accepts no more and returns when the requests under way are answered, after a
-// second at most: what is left then is cut off. It closes listener.
+// Serve answers requests on listener with handler until ctx is done, over as many
+// connections as [Connections] says. Then it accepts no more and returns when the
+// requests under way are answered, after a second at most: what is left then is
+// cut off. It closes listener.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
-	open := &connections{all: map[net.Conn]struct{}{}}
+	open := limit(listener, log)
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -44,7 +44,8 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, log
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnState:         open.note,
+		ConnState:         open.changed,
+		ConnContext:       open.context,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	server.RegisterOnShutdown(open.hurry)
@@ -60,43 +61,11 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, log
 		stopped <- err
 	})
 	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(open); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
 	}
 	if err := <-stopped; err != nil {
 		return fmt.Errorf("stop serving %s: %w", listener.Addr(), err)
 	}
 	return nil
-}
-
-// connections are those of a server on which a request is awaited or under way.
-type connections struct {
-	mu    sync.Mutex
-	all   map[net.Conn]struct{}
-	until time.Time // when the requests have to be there; zero while the server goes on
-}
-
-// note is called by the server when the state of conn changes.
-func (c *connections) note(conn net.Conn, state http.ConnState) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch state {
-	case http.StateNew, http.StateActive:
-		c.all[conn] = struct{}{}
-		if !c.until.IsZero() {
-			_ = conn.SetReadDeadline(c.until) // it may be closed
-		}
-	default:
-		delete(c.all, conn)
-	}
-}
-
-// hurry cuts off what has not arrived in time.
-func (c *connections) hurry() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.until = time.Now().Add(arriveTimeout)
-	for conn := range c.all {
-		_ = conn.SetReadDeadline(c.until) // it may be closed
-	}
 }

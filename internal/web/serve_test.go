@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +10,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -156,5 +159,181 @@ func TestSlowSendersAreCutOff(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// withFiles has what f starts take so many files for what it may have open.
+func withFiles(t *testing.T, files uint64, f func()) {
+	t.Helper()
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: files, Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	f()
+}
+
+func TestConnectionsLeaveFilesForTheRest(t *testing.T) {
+	for files, want := range map[uint64]int{60: 20, 1024: 341, 7000: web.MaxConnections} {
+		var most, of int
+		withFiles(t, files, func() { most, of = web.Connections() })
+		if most != want || of != int(files) {
+			t.Errorf("%d connections of %d files, want %d of %d", most, of, want, files)
+		}
+	}
+}
+
+// serveFew serves as many connections as there may be with 90 open files.
+func serveFew(t *testing.T, handler http.Handler) (address string, most int, logs *lockedBuffer) {
+	t.Helper()
+	l := listen(t)
+	logs = &lockedBuffer{}
+	withFiles(t, 90, func() {
+		most, _ = web.Connections()
+		ctx, stop := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- web.Serve(ctx, l, handler, slog.New(slog.NewTextHandler(logs, nil))) }()
+		t.Cleanup(func() {
+			stop()
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+		})
+		response, err := http.Get("http://" + l.Addr().String()) // it has looked at the limit
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		http.DefaultClient.CloseIdleConnections()
+	})
+	return l.Addr().String(), most, logs
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func dial(t *testing.T, address, text string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func TestConnectionsThatWaitKeepNobodyOut(t *testing.T) {
+	for name, text := range map[string]string{
+		"that send nothing":       "",
+		"with half of a request":  "POST / HTTP/1.1\r\nHost: x\r\nX-Half: ",
+		"with a body that stalls": "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+		"that have been answered": "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			address, most, logs := serveFew(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+			first := dial(t, address, text)
+			for range 3 * most {
+				dial(t, address, text)
+			}
+			response, err := (&http.Client{Timeout: 30 * time.Second}).Get("http://" + address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			if err := first.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, first); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("the first connection is still there")
+			}
+			for _, part := range []string{"level=WARN", fmt.Sprintf("connections=%d", most), "open_files_limit=90"} {
+				if !strings.Contains(logs.String(), part) {
+					t.Errorf("%s is not in the log: %s", part, logs)
+				}
+			}
+			if lines := strings.Count(logs.String(), "\n"); lines != 1 {
+				t.Errorf("%d lines: %s", lines, logs)
+			}
+		})
+	}
+}
+
+func TestARequestThatIsVouchedForIsNotCutOff(t *testing.T) {
+	underWay, finish := make(chan struct{}), make(chan struct{})
+	address, most, _ := serveFew(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			return
+		}
+		web.Keep(r.Context())
+		close(underWay)
+		<-finish
+		fmt.Fprint(w, "kept")
+	}))
+	conn := dial(t, address, "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+	<-underWay
+	for range 3 * most {
+		dial(t, address, "")
+	}
+	response, err := http.Get("http://" + address) // all of them have been accepted
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	close(finish)
+	if answer, _ := io.ReadAll(conn); !strings.HasSuffix(string(answer), "kept") {
+		t.Errorf("answered %q", answer)
+	}
+}
+
+// failing is a listener that cannot accept for want of files, three times.
+type failing struct {
+	net.Listener
+	times int
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	if f.times++; f.times <= 3 {
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return f.Listener.Accept()
+}
+
+func TestThatNothingCanBeAcceptedIsAWarning(t *testing.T) {
+	l := listen(t)
+	logs := &lockedBuffer{}
+	go func() {
+		_ = web.Serve(t.Context(), &failing{Listener: l}, http.NotFoundHandler(), slog.New(slog.NewTextHandler(logs, nil)))
+	}()
+	response, err := http.Get("http://" + l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if logged := logs.String(); strings.Count(logged, "level=WARN") != 1 || !strings.Contains(logged, syscall.EMFILE.Error()) {
+		t.Errorf("logged is %s", logged)
 	}
 }

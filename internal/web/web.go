@@ -21,10 +21,12 @@ type Delivery struct {
 	RequestID   string
 	Integration string // as in the URL
 	Known       bool   // whether there is such an integration
+	Verified    bool   // whether it is from Sentry; else nothing of it is believed, and Event and Subject are empty
 	Event       string // empty if it was refused before it had a name
 	Subject     sentry.Subject
 	Outcome     string // a starter.Status, or Refused or Failed
 	Status      int    // of the HTTP answer
+	Code        string // of one that is not verified: why not, in one word
 	Reason      string // why it was refused or failed, as the sender was told
 	Hint        string // what may set that right, for engineers here
 	Runs        []starter.Run

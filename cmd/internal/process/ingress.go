@@ -137,6 +137,9 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 			Journal:      kept.Stats,
 		},
 	}
+	if most, files := web.Connections(); most < web.MaxConnections {
+		log.WarnContext(ctx, "few files may be open, and so few connections", "connections", most, "open_files_limit", files)
+	}
 	log.InfoContext(ctx, "ingress listens", telemetry.KeyAddress, public.Addr().String(), "admin_address", private.Addr().String())
 	context.AfterFunc(ctx, func() { log.InfoContext(ctx, "ingress stops", "delay", cfg.ShutdownDelay.String()) })
 	delayed, cancel := later(ctx, cfg.ShutdownDelay)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -154,4 +155,38 @@ func TestWhatMayBeWrongWithTheConfigurationIsToldOf(t *testing.T) {
 		return process.Worker(ctx, config.Worker{Common: of}, listen(t), log)
 	})
 	wantWarning("worker")
+}
+
+func TestThatFewFilesMayBeOpenIsToldOf(t *testing.T) {
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 3000, Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	said := make(chan string, 1)
+	log := slog.New(told{slog.DiscardHandler, func(message string, attributes []string) {
+		if strings.HasPrefix(message, "few files") {
+			said <- strings.Join(attributes, " ")
+		}
+	}})
+	address, _ := nowhere(t)
+	inBackground(t, func(ctx context.Context) error {
+		cfg := config.Ingress{Common: common(address), MaxBodyBytes: 1 << 20, JournalDir: t.TempDir()}
+		return process.Ingress(ctx, cfg, listen(t), listen(t), log)
+	})
+	select {
+	case said := <-said:
+		if said != "connections=1000 open_files_limit=3000" {
+			t.Errorf("said is %s", said)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("nothing is said")
+	}
 }
