@@ -55,6 +55,7 @@ func TestTheExitStatusTellsNoFromWrongUse(t *testing.T) {
 		"a load over none":          {[]string{"load", "--connections", "0", "issue.created"}, exitWrongUse},
 		"a load without end":        {[]string{"load", "--duration", "0s", "issue.created"}, exitWrongUse},
 		"an argument too many":      {[]string{"setup", "now"}, exitWrongUse},
+		"a check of no program":     {[]string{"check", "sentry"}, exitWrongUse},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, _, stderr := triage(t, test.args...)

@@ -1,0 +1,37 @@
+package starter
+
+import (
+	"context"
+	"sync"
+)
+
+// Checked is what Temporal says of a namespace that integrations have.
+type Checked struct {
+	Connection string // name of the profile; "" is the common connection
+	Address    string
+	Namespace  string
+	Err        error  // Temporal does not answer for it
+	Lacks      string // what is not as it has to be with its search attributes; "" if all is
+	LacksErr   error  // Temporal does not tell which it has
+}
+
+// Check asks Temporal for the namespace of each integration, for all of them at
+// the same time, and changes nothing.
+func (c *Connections) Check(ctx context.Context) []Checked {
+	places := c.sorted()
+	all := make([]Checked, len(places))
+	var asking sync.WaitGroup
+	for i, at := range places {
+		to := c.places[at]
+		all[i] = Checked{Connection: at.connection, Address: to.address, Namespace: at.namespace}
+		asking.Go(func() {
+			if all[i].Err = (Environment{Client: to.client, Namespace: at.namespace}).Reach(ctx); all[i].Err != nil {
+				return
+			}
+			lacks, err := lackingAttributes(ctx, to.client, at.namespace)
+			all[i].Lacks, all[i].LacksErr = lacks.String(), err
+		})
+	}
+	asking.Wait()
+	return all
+}
