@@ -12,7 +12,7 @@ import (
 )
 
 func main() {
-	os.Exit(process.Main("ingress", os.Args[1:], run, os.Stdout, os.Stderr))
+	os.Exit(process.Main("ingress", os.Args[1:], config.IngressAdminAddr, run, os.Stdout, os.Stderr))
 }
 
 func run(ctx context.Context) error {

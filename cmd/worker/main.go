@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	os.Exit(process.Main("worker", os.Args[1:], run, os.Stdout, os.Stderr))
+	os.Exit(process.Main("worker", os.Args[1:], config.WorkerAdminAddr, run, os.Stdout, os.Stderr))
 }
 
 func run(ctx context.Context) error {

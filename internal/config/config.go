@@ -137,6 +137,20 @@ func LoadWorker() (Worker, error) {
 	return cfg, l.err()
 }
 
+// IngressAdminAddr reads where the admin address of the ingress is, and nothing
+// else.
+func IngressAdminAddr() (string, error) {
+	l, vars := newLoader()
+	return l.address("ADMIN_ADDR", vars.AdminAddr), l.err()
+}
+
+// WorkerAdminAddr reads where the admin address of the worker is, and nothing
+// else.
+func WorkerAdminAddr() (string, error) {
+	l, vars := newLoader()
+	return l.address("WORKER_ADMIN_ADDR", vars.WorkerAdmin), l.err()
+}
+
 // loader collects what is wrong.
 type loader struct {
 	problems ProblemsError

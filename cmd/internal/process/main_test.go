@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -21,7 +24,7 @@ func TestMainTellsWhatAProgramWasBuiltFrom(t *testing.T) {
 		t.Error("it runs")
 		return nil
 	}
-	if status := process.Main("ingress", []string{"-version"}, run, &out, io.Discard); status != 0 {
+	if status := process.Main("ingress", []string{"-version"}, nil, run, &out, io.Discard); status != 0 {
 		t.Errorf("it exits with %d", status)
 	}
 	if got := out.String(); !strings.HasPrefix(got, "ingress v1.2.3-test (") {
@@ -44,7 +47,7 @@ func TestMainExitsWithWhatBecameOfTheProgram(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ran := false
 			var stderr bytes.Buffer
-			status := process.Main("ingress", test.args, func(context.Context) error {
+			status := process.Main("ingress", test.args, nil, func(context.Context) error {
 				ran = true
 				return test.err
 			}, io.Discard, &stderr)
@@ -55,5 +58,46 @@ func TestMainExitsWithWhatBecameOfTheProgram(t *testing.T) {
 				t.Error("it does not say why")
 			}
 		})
+	}
+}
+
+func TestMainAsksTheProgramThatRunsForItsHealth(t *testing.T) {
+	status := http.StatusOK
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			t.Errorf("it asks for %s", r.URL.Path)
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, "the journal stands still")
+	}))
+	defer server.Close()
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(context.Context) error {
+		t.Error("it runs")
+		return nil
+	}
+	health := func(address string, wrong error) (int, string) {
+		var stderr bytes.Buffer
+		at := func() (string, error) { return address, wrong }
+		return process.Main("ingress", []string{"-health"}, at, run, io.Discard, &stderr), stderr.String()
+	}
+	for _, host := range []string{"127.0.0.1", "", "0.0.0.0"} {
+		if exit, said := health(net.JoinHostPort(host, port), nil); exit != 0 {
+			t.Errorf("asked at %q it exits with %d: %s", host, exit, said)
+		}
+	}
+	status = http.StatusServiceUnavailable
+	if exit, said := health(":"+port, nil); exit != 1 || !strings.Contains(said, "the journal stands still") {
+		t.Errorf("of one that does not live it exits with %d: %s", exit, said)
+	}
+	if exit, said := health("8081", errors.New("ADMIN_ADDR: is none")); exit != 1 || !strings.Contains(said, "ADMIN_ADDR") {
+		t.Errorf("without an address it exits with %d: %s", exit, said)
+	}
+	server.Close()
+	if exit, _ := health(":"+port, nil); exit != 1 {
+		t.Errorf("where nobody listens it exits with %d", exit)
 	}
 }
