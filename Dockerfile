@@ -20,6 +20,10 @@ USER 65532:65532
 
 FROM base AS worker
 COPY --from=build /out/worker /worker
+# Probes reach it from outside the container, so it wants an ADMIN_TOKEN.
+ENV WORKER_ADMIN_ADDR=:8082
+EXPOSE 8082
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/worker", "-health"]
 ENTRYPOINT ["/worker"]
 
 FROM base AS ingress
@@ -28,5 +32,9 @@ COPY --from=build /out/ingress /ingress
 # the owner of this directory.
 COPY --from=build --chown=65532:65532 /empty /var/lib/sentry-temporal
 VOLUME /var/lib/sentry-temporal
-EXPOSE 8080
+ENV JOURNAL_DIR=/var/lib/sentry-temporal/journal
+# Probes and people reach it from outside the container, so it wants an ADMIN_TOKEN.
+ENV ADMIN_ADDR=:8081
+EXPOSE 8080 8081
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/ingress", "-health"]
 ENTRYPOINT ["/ingress"]

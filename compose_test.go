@@ -114,7 +114,7 @@ func TestDeploymentSetsOnlyVariablesThatThereAre(t *testing.T) {
 			}
 		}
 		for variable := range environment {
-			if _, is := known[variable]; !is && !temporalVariable.MatchString(variable) {
+			if _, is := known[variable]; !is && variable != "GOMEMLIMIT" && !temporalVariable.MatchString(variable) {
 				t.Errorf("%s: nothing reads %s", name, variable)
 			}
 		}
@@ -208,7 +208,8 @@ func TestDeploymentUsesOneVersionOfTemporal(t *testing.T) {
 
 func TestDeploymentIsOpenForWebhooksOnly(t *testing.T) {
 	d := readDeployment(t)
-	_, webhooks, _ := strings.Cut(d.Services["ingress"].Environment["LISTEN_ADDR"], ":")
+	known, _ := configurationVariables(t)
+	_, webhooks, _ := strings.Cut(known["LISTEN_ADDR"], ":")
 	for name, s := range d.Services {
 		for _, port := range s.Ports {
 			if name == "ingress" && strings.HasSuffix(port, ":"+webhooks) {
@@ -306,11 +307,19 @@ type dockerfile struct {
 	taken   []string // stages that others copy from
 	built   []string // packages
 	volumes []string
+	steps   map[string][]step // by stage
+}
+
+// step is an instruction within a stage.
+type step struct {
+	name  string
+	flags []string
+	words []string
 }
 
 func readDockerfile(t *testing.T) dockerfile {
 	t.Helper()
-	var d dockerfile
+	d := dockerfile{steps: map[string][]step{}}
 	text := strings.ReplaceAll(string(readFile(t, "Dockerfile")), "\\\n", " ")
 	for line := range strings.Lines(text) {
 		words := strings.Fields(line)
@@ -322,9 +331,13 @@ func readDockerfile(t *testing.T) dockerfile {
 		for len(words) > 0 && strings.HasPrefix(words[0], "--") {
 			flags, words = append(flags, words[0]), words[1:]
 		}
-		switch instruction {
-		case "FROM":
+		if instruction == "FROM" {
 			d.from, d.stages = append(d.from, words[0]), append(d.stages, words[len(words)-1])
+			continue
+		}
+		stage := d.stages[len(d.stages)-1]
+		d.steps[stage] = append(d.steps[stage], step{instruction, flags, words})
+		switch instruction {
 		case "VOLUME":
 			d.volumes = append(d.volumes, words...)
 		case "COPY":
@@ -350,6 +363,16 @@ func readDockerfile(t *testing.T) dockerfile {
 		}
 	}
 	return d
+}
+
+// image returns the instructions that an image is of, with those of the stages
+// that it begins with.
+func (d dockerfile) image(target string) []step {
+	at := slices.Index(d.stages, target)
+	if at < 0 {
+		return nil
+	}
+	return slices.Concat(d.image(d.from[at]), d.steps[target])
 }
 
 func TestDockerfileBuildsWhatIsThere(t *testing.T) {
