@@ -35,7 +35,11 @@ import (
 // startStack runs a stack on free ports until the test ends.
 func startStack(t *testing.T) addresses {
 	t.Helper()
-	s := quietStack(t.TempDir())
+	return start(t, quietStack(t.TempDir()))
+}
+
+func start(t *testing.T, s stack) addresses {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	up, ended := make(chan addresses, 1), make(chan error, 1)
 	go func() {

@@ -219,3 +219,24 @@ func TestTheTemporalUIDecodesInABrowser(t *testing.T) {
 		}
 	}
 }
+
+// What the Temporal UI itself makes of it. The dev server's has no option for the
+// cookie, so it is set as people set it in the UI.
+func TestTheTemporalUIShowsALargeEnvelopeToWhoIsLoggedIn(t *testing.T) {
+	s := quietStack(t.TempDir())
+	s.ingress.AdminToken = adminToken
+	at := start(t, s)
+	large := sampleOf(t, at, "issue.created")
+	large.Body = bytes.Replace(large.Body, []byte(`"data":`), []byte(`"padding":"`+strings.Repeat("seen-by-engineers ", 20_000)+`","data":`), 1)
+	run := send(t, large).Runs[0]
+	b := openBrowser(t)
+	b.do(chromedp.Navigate(at.ui))
+	b.do(chromedp.Evaluate[chromedp.Void](`for (const [name, value] of Object.entries({
+		endpoint: ` + quoted(at.admin+"/codec") + `, includeCredentials: true, overrideRemoteCodecConfiguration: true,
+	})) localStorage.setItem(name, JSON.stringify(value))`))
+	b.do(chromedp.Navigate(at.admin))
+	b.logIn(adminToken)
+	b.await(pageShown)
+	b.do(chromedp.Navigate(run.URL))
+	b.await(has("seen-by-engineers"))
+}
