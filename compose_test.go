@@ -29,6 +29,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.yaml.in/yaml/v3"
 
+	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver"
 	"sentry-temporal/internal/devserver/devservertest"
 )
@@ -239,6 +240,40 @@ func TestDeploymentHasNoSecretOfItsOwn(t *testing.T) {
 	}
 	if found == 0 {
 		t.Error("no secret was found")
+	}
+}
+
+// Such as an admin address for other containers without a token.
+func TestDeploymentIsConfiguredAsTheProgramsWantIt(t *testing.T) {
+	written := regexp.MustCompile(`^\$\{[A-Z_]+:([?-])([^}]*)\}$`)
+	for name, load := range map[string]func() error{
+		"ingress": func() error { _, err := config.LoadIngress(); return err },
+		"worker":  func() error { _, err := config.LoadWorker(); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			setOnlyTheSecret(t)
+			for variable, value := range readDeployment(t).Services[name].Environment {
+				switch m := written.FindStringSubmatch(value); {
+				case m == nil:
+				case m[1] == "?": // from .env
+					value = strings.Repeat("0123456789abcdef", 4)
+				default:
+					value = m[2]
+				}
+				t.Setenv(variable, value)
+			}
+			if err := load(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestTheUIOfTheDeploymentSendsTheCookieToTheCodec(t *testing.T) {
+	services := readDeployment(t).Services
+	ui := services["ui"].Environment
+	if services["ingress"].Environment["ADMIN_TOKEN"] != "" && ui["TEMPORAL_CODEC_ENDPOINT"] != "" && ui["TEMPORAL_CODEC_INCLUDE_CREDENTIALS"] != "true" {
+		t.Error("it does not, and cannot decode")
 	}
 }
 

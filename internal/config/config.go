@@ -266,7 +266,7 @@ const maxSecretFile = 64 << 10
 // guarded wants a token where others than this machine reach the admin address.
 func (l *loader) guarded(variable, address string, vars raw) {
 	if vars.AdminToken == "" && vars.AdminFile == "" && !loopback(address) {
-		l.bad("ADMIN_TOKEN", "is needed, since %s is an address that other machines may reach", variable)
+		l.bad("ADMIN_TOKEN", "is needed, since %s is an address that other machines may reach: set it, or listen on 127.0.0.1", variable)
 	}
 }
 

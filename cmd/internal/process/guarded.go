@@ -13,7 +13,7 @@ import (
 func guarded(private net.Listener, token config.Secret) error {
 	address, ok := private.Addr().(*net.TCPAddr)
 	if ok && !address.IP.IsLoopback() && token == "" {
-		return errors.New("ADMIN_TOKEN: is needed, since other machines may reach the admin address " + address.String())
+		return errors.New("ADMIN_TOKEN: is needed, since other machines may reach the admin address " + address.String() + ": set it, or listen on 127.0.0.1")
 	}
 	return nil
 }
