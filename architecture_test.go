@@ -17,7 +17,7 @@ const module = "sentry-temporal"
 // and siblings below the same key where that is listed.
 var mayImport = map[string][]string{
 	"cmd":                {"cmd/internal", "ingress", "workflows", "activities", "internal"},
-	"ingress":            {"internal/config", "internal/sentry", "internal/starter", "internal/telemetry", "internal/web"},
+	"ingress":            {"internal/config", "internal/keyring", "internal/sentry", "internal/starter", "internal/telemetry", "internal/web"},
 	"workflows":          {"workflows", "activities", "internal/triage", "internal/sentry"},
 	"activities":         {"internal"},
 	"internal/sentry":    {},
@@ -30,8 +30,9 @@ var mayImport = map[string][]string{
 	"internal/starter":   {"internal/config", "internal/routes", "internal/sentry", "internal/telemetry"},
 	"internal/journal":   {"internal/routes", "internal/sentry", "internal/telemetry"},
 	"internal/forwarder": {"internal/journal", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry"},
+	"internal/keyring":   {"internal/config", "internal/sentry", "internal/telemetry"},
 	"internal/web":       {"internal/sentry", "internal/starter", "internal/telemetry"},
-	"internal/admin":     {"internal/config", "internal/journal", "internal/sentry", "internal/starter", "internal/telemetry", "internal/triage", "internal/web"},
+	"internal/admin":     {"internal/config", "internal/journal", "internal/keyring", "internal/sentry", "internal/starter", "internal/telemetry", "internal/triage", "internal/web"},
 }
 
 // mayImportOutside narrows what a package may use from elsewhere.

@@ -125,8 +125,9 @@ func BenchmarkHandler(b *testing.B) {
 // which are taken by a collector that does nothing.
 func observed(b *testing.B) map[string]http.Handler {
 	b.Helper()
+	integrations := []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}}
 	options := ingress.Options{
-		Integrations: []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}},
+		Keyring:      keys(integrations...),
 		MaxBodyBytes: maxBody,
 		Inbox: &inboxFunc{func(context.Context, sentry.Envelope) ([]starter.Run, error) {
 			return []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:x", RunID: "run", Status: starter.Started}}, nil
@@ -134,7 +135,7 @@ func observed(b *testing.B) map[string]http.Handler {
 		Log: telemetry.NewLogger(io.Discard, true, slog.LevelInfo),
 	}
 	handlers := map[string]http.Handler{"ingress": ingress.New(options)}
-	count, err := ingress.Count(start(b).Meter(), options.Integrations, []string{"sentry.issue.created"})
+	count, err := ingress.Count(start(b).Meter(), integrations, []string{"sentry.issue.created"})
 	if err != nil {
 		b.Fatal(err)
 	}

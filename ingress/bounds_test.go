@@ -64,7 +64,7 @@ func inBubble(t *testing.T, test func(t *testing.T, to *pipes)) {
 		server := &http.Server{
 			ReadHeaderTimeout: time.Minute,
 			Handler: ingress.New(ingress.Options{
-				Integrations: []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}},
+				Keyring:      keys(config.Integration{Name: "sentry", Secrets: []config.Secret{secret}}),
 				MaxBodyBytes: 8 << 20,
 				Inbox:        &starts{},
 				Log:          slog.New(slog.DiscardHandler),
@@ -360,7 +360,7 @@ func TestAFloodOfStrangersIsNotAllLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		logs := &lockedBuffer{}
 		webhooks := ingress.New(ingress.Options{
-			Integrations: []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}},
+			Keyring:      keys(config.Integration{Name: "sentry", Secrets: []config.Secret{secret}}),
 			MaxBodyBytes: maxBody,
 			Inbox:        &starts{},
 			Log:          telemetry.NewLogger(logs, true, slog.LevelDebug),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/sentry"
 )
 
@@ -24,11 +25,12 @@ const (
 // headerUISignature is what Sentry signs the requests of UI components in.
 const headerUISignature = "Sentry-App-Signature"
 
-// hints are those for what [sentry.Verify] and [sentry.EventName] find wrong.
+// hints are those for what [keyring.Keyring.Verify] and [sentry.EventName] find wrong.
 var hints = []struct {
 	err  error
 	hint string
 }{
+	{keyring.ErrKnownInstallation, "Others like it did match: was the Client Secret rotated in Sentry? Put the new one in front of the others here; with a file, what is held until then is taken."},
 	{sentry.ErrSignatureMismatch, "Is it the integration's Client Secret? If so, something on the way changes the body."},
 	{sentry.ErrSignatureMissing, "Not signed, as by the legacy WebHooks plugin: create an internal integration in Sentry instead."},
 	{sentry.ErrSignatureMalformed, "Sentry's signature is 64 hex digits and nothing else: does something on the way sign anew?"},

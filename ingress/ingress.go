@@ -19,7 +19,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
@@ -38,8 +38,8 @@ type Inbox interface {
 
 // Options are what an ingress is made of.
 type Options struct {
-	Integrations []config.Integration
-	MaxBodyBytes int64 // a larger body is answered 413
+	Keyring      *keyring.Keyring // of the integrations that there are
+	MaxBodyBytes int64            // a larger body is answered 413
 	Inbox        Inbox
 	Log          *slog.Logger
 	// Observers are called with every delivery once it is answered. They must
@@ -76,12 +76,7 @@ type answer struct {
 // New returns the public handler: POST /webhooks/{integration} and nothing
 // else.
 func New(o Options) http.Handler {
-	h := &handler{Options: o, secrets: map[string][]string{}, budget: newBudget(o.MaxBodyBytes), lines: newQuota(o.Log)}
-	for _, integration := range o.Integrations {
-		for _, secret := range integration.Secrets {
-			h.secrets[integration.Name] = append(h.secrets[integration.Name], secret.Reveal())
-		}
-	}
+	h := &handler{Options: o, budget: newBudget(o.MaxBodyBytes), lines: newQuota(o.Log)}
 	router := web.NewRouter()
 	router.POST("/webhooks/:integration", h.deliver)
 	router.NoMethod(func(c *gin.Context) {
@@ -94,9 +89,8 @@ func New(o Options) http.Handler {
 
 type handler struct {
 	Options
-	secrets map[string][]string // by integration
-	budget  *budget
-	lines   *quota
+	budget *budget
+	lines  *quota
 }
 
 // stray answers what is sent to no webhook's path. A POST was meant to be a
@@ -124,7 +118,7 @@ func (h *handler) deliver(c *gin.Context) {
 		RequestID:   clip(c.GetHeader(sentry.HeaderRequestID)),
 		Integration: clip(c.Param("integration")),
 	}
-	_, d.Known = h.secrets[c.Param("integration")]
+	d.Known = h.Keyring.Has(c.Param("integration"))
 	key, err := h.take(c.Writer, c.Request, c.Param("integration"), wait, &d)
 	if err == nil {
 		d.Outcome = string(starter.Overall(d.Runs))
@@ -293,7 +287,8 @@ func (h *handler) verified(w http.ResponseWriter, r *http.Request, integration s
 		return nil, err
 	}
 	setReadDeadline(w, time.Time{})
-	if err := sentry.Verify(h.secrets[integration], body, signature); err != nil {
+	if err := h.Keyring.Verify(integration, body, signature); err != nil {
+		h.hold(err, r, integration, body, d.Time)
 		return nil, unsigned(err, r.Header, false)
 	}
 	return body, nil

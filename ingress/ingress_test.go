@@ -20,6 +20,7 @@ import (
 
 	"sentry-temporal/ingress"
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
@@ -70,10 +71,10 @@ func newServer(t testing.TB, s *starts) *server {
 	t.Helper()
 	logs := &lockedBuffer{}
 	handler := ingress.New(ingress.Options{
-		Integrations: []config.Integration{
-			{Name: "sentry", Secrets: []config.Secret{secret, oldSecret}},
-			{Name: "mobile", Secrets: []config.Secret{"the-secret-of-mobile"}},
-		},
+		Keyring: keys(
+			config.Integration{Name: "sentry", Secrets: []config.Secret{secret, oldSecret}},
+			config.Integration{Name: "mobile", Secrets: []config.Secret{"the-secret-of-mobile"}},
+		),
 		MaxBodyBytes: maxBody,
 		Inbox:        s,
 		Log:          telemetry.NewLogger(logs, true, slog.LevelDebug),
@@ -81,6 +82,11 @@ func newServer(t testing.TB, s *starts) *server {
 	srv := httptest.NewServer(handler)
 	t.Cleanup(srv.Close)
 	return &server{Server: srv, starts: s, logs: logs}
+}
+
+// keys has the secrets that integrations are given, and no files.
+func keys(integrations ...config.Integration) *keyring.Keyring {
+	return keyring.New(integrations, "", slog.New(slog.DiscardHandler))
 }
 
 type lockedBuffer struct {
@@ -495,7 +501,7 @@ func TestADeliveryIsKeptUntilShortOfSentrysSecond(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var left time.Duration
 				handler := ingress.New(ingress.Options{
-					Integrations: []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}},
+					Keyring:      keys(config.Integration{Name: "sentry", Secrets: []config.Secret{secret}}),
 					MaxBodyBytes: maxBody,
 					Log:          slog.New(slog.DiscardHandler),
 					Inbox: &starts{start: func(ctx context.Context, _ sentry.Envelope) ([]starter.Run, error) {
@@ -578,7 +584,7 @@ func FuzzDelivery(f *testing.F) {
 	f.Add("", "", []byte(`{"action":"created"}`))
 	s := &starts{}
 	handler := ingress.New(ingress.Options{
-		Integrations: []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}},
+		Keyring:      keys(config.Integration{Name: "sentry", Secrets: []config.Secret{secret}}),
 		MaxBodyBytes: 1 << 20,
 		Inbox:        s,
 		Log:          slog.New(slog.DiscardHandler),

@@ -30,7 +30,7 @@ func measured(t testing.TB, s *starts) (webhooks, metrics http.Handler) {
 		t.Fatal(err)
 	}
 	return ingress.New(ingress.Options{
-		Integrations: integrations,
+		Keyring:      keys(integrations...),
 		MaxBodyBytes: maxBody,
 		Inbox:        s,
 		Log:          slog.New(slog.DiscardHandler),
@@ -187,7 +187,7 @@ func TestARefusalIsExplainedInWords(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var told web.Delivery
 			webhooks := ingress.New(ingress.Options{
-				Integrations: []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}}},
+				Keyring:      keys(config.Integration{Name: "sentry", Secrets: []config.Secret{secret}}),
 				MaxBodyBytes: maxBody,
 				Inbox:        &starts{},
 				Log:          slog.New(slog.DiscardHandler),

@@ -2,7 +2,8 @@
 // under load, again and again, and then asks Temporal whether every delivery that
 // was acknowledged has exactly one completed run of each workflow that wants it;
 // it breaks one of two integrations in every way and measures what the other
-// notices; and it has one project storm and looks after another.
+// notices; it has one project storm and looks after another; and it rotates the
+// Client Secret beside a flood of strangers.
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"sentry-temporal/cmd/internal/proc"
 )
@@ -28,7 +30,7 @@ func main() {
 	flags.IntVar(&o.rate, "rate", 300, "send this many a second while everything is killed")
 	flags.IntVar(&o.turns, "turns", 3, "break each thing this many times")
 	flags.StringVar(&o.breaks, "break", "", "break only what has this in its name, such as delet")
-	flags.StringVar(&o.only, "only", "", "do only this: kills, domains or storm")
+	flags.StringVar(&o.only, "only", "", "do only this: kills, domains, storm or rotation")
 	flags.StringVar(&o.dir, "dir", "", "keep everything in this directory (default: a temporary one, in memory if there is /dev/shm)")
 	flag.Parse()
 	err := run(ctx, o, os.Stdout)
@@ -76,6 +78,12 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		}},
 		{"storm", func(ctx context.Context, dir string) error {
 			return (&storm{deliveries: 4000, dir: dir, binaries: binaries, out: out}).run(ctx)
+		}},
+		{"rotation", func(ctx context.Context, dir string) error {
+			return (&rotation{
+				rate: 50, flood: 200, lasts: time.Minute, rotated: 20 * time.Second, placed: 35 * time.Second,
+				dir: dir, binaries: binaries, out: out,
+			}).run(ctx)
 		}},
 	} {
 		if o.only != "" && o.only != part.name {

@@ -26,6 +26,7 @@ import (
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/web"
@@ -414,6 +415,11 @@ func troubled(t *testing.T) (address string) {
 			WebhookURL: "https://" + strings.Repeat("hooks.", 20) + "example.com",
 			Journal: func() journal.Stats {
 				return journal.Stats{Pending: 42, PendingBytes: 3 << 20, OldestAge: time.Minute, Parked: 3, ParkedBytes: 1 << 20}
+			},
+			Secrets: func() []keyring.State {
+				states := keyring.New(integrations, "", slog.New(slog.DiscardHandler)).States()
+				states[0].Held, states[0].FromFile, states[0].Mismatched, states[0].Problem = 12, true, time.Now(), "open the file: permission denied"
+				return states
 			},
 		},
 	}))

@@ -18,6 +18,7 @@ import (
 
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/triage"
 	"sentry-temporal/internal/web"
@@ -31,6 +32,7 @@ type Status struct {
 	Workflows    []triage.Workflow
 	Recent       *Recent // must be an observer of the ingress
 	Journal      func() journal.Stats
+	Secrets      func() []keyring.State // in the order of Integrations
 	// WebhookURL is the base address that Sentry posts to, as far as it is
 	// known, and Guessed whether it is but this machine's own.
 	WebhookURL string
@@ -122,9 +124,19 @@ func temporalRowOf(states []NamespaceState) temporalRow {
 
 type integrationRow struct {
 	config.Integration
+	Secrets    keyring.State
 	WebhookURL string
 	RunsURL    string // in the Temporal UI
 	Last       time.Time
+}
+
+// mismatchShown is how long the page shows that a delivery of an installation
+// that is known has matched no secret.
+const mismatchShown = 10 * time.Minute
+
+// Unmatched reports whether there is something to do about the secrets.
+func (r integrationRow) Unmatched() bool {
+	return r.Secrets.Held > 0 || time.Since(r.Secrets.Mismatched) < mismatchShown
 }
 
 type workflowRow struct {
@@ -241,9 +253,11 @@ func (s *statusPage) show(c *gin.Context) {
 		Filter: f, Deliveries: shown, Total: len(all), Unverified: unverified,
 		Events: eventChoices(all, f), Outcomes: outcomeRows(all, f),
 	}
-	for _, integration := range s.Integrations {
+	secrets := s.Secrets()
+	for i, integration := range s.Integrations {
 		p.Integrations = append(p.Integrations, integrationRow{
 			Integration: integration,
+			Secrets:     secrets[i],
 			WebhookURL:  s.WebhookURL + "/webhooks/" + integration.Name,
 			RunsURL:     s.runsURL(integration.Namespace, ""),
 			Last:        s.Recent.lastOf(integration.Name),

@@ -25,6 +25,7 @@ import (
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/triage"
@@ -64,8 +65,9 @@ func newWatched(t *testing.T, s starts, change ...func(*admin.Options)) *watched
 		{Name: "mobile", Secrets: []config.Secret{"the-secret-of-mobile"}, Namespace: "default", TaskQueue: "sentry"},
 	}
 	w := &watched{recent: admin.NewRecent(integrations), states: []admin.NamespaceState{{Namespace: "default", Status: admin.StatusOK}}}
+	keys := keyring.New(integrations, "", slog.New(slog.DiscardHandler))
 	public := httptest.NewServer(ingress.New(ingress.Options{
-		Integrations: integrations,
+		Keyring:      keys,
 		MaxBodyBytes: 64 << 10,
 		Inbox:        s,
 		Log:          slog.New(slog.DiscardHandler),
@@ -84,6 +86,7 @@ func newWatched(t *testing.T, s starts, change ...func(*admin.Options)) *watched
 			Workflows:    []triage.Workflow{triage.New("page_on_call", run, triage.On("sentry.issue.*", "sentry.error.created"))},
 			Recent:       w.recent,
 			Journal:      func() journal.Stats { return journal.Stats{} },
+			Secrets:      keys.States,
 			WebhookURL:   "https://hooks.example.com/in",
 		},
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/forwarder"
 	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
@@ -79,6 +81,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 			log.ErrorContext(ctx, "journal does not close", telemetry.KeyError, err.Error())
 		}
 	}()
+	keys := keyring.New(cfg.Integrations, filepath.Join(cfg.JournalDir, keyring.FileName), log)
 	starts := starter.New(connections, log)
 	lanes := forwarder.New(kept, starts.Prepare, forwarder.Options{
 		Connection:         connectionOf(connections),
@@ -86,7 +89,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		Extract:            telemetry.WithTraceParent,
 		Log:                log,
 	})
-	if err := errors.Join(measureJournal(told.Meter(), kept), measureLanes(told.Meter(), lanes)); err != nil {
+	if err := errors.Join(measureJournal(told.Meter(), kept), measureLanes(told.Meter(), lanes), measureKeyring(told.Meter(), keys)); err != nil {
 		return err
 	}
 	if public, err = listenOn(public, "LISTEN_ADDR", cfg.ListenAddr); err != nil {
@@ -98,12 +101,13 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	if err := guarded(private, cfg.AdminToken); err != nil {
 		return err
 	}
+	inbox := forwarder.NewInbox(lanes, starts, routes.NewPlanner(workflows.All, cfg.Integrations).Plan)
 
 	recent := admin.NewRecent(cfg.Integrations)
 	webhooks := ingress.Options{
-		Integrations: cfg.Integrations,
+		Keyring:      keys,
 		MaxBodyBytes: cfg.MaxBodyBytes,
-		Inbox:        forwarder.NewInbox(lanes, starts, routes.NewPlanner(workflows.All, cfg.Integrations).Plan),
+		Inbox:        inbox,
 		Log:          log,
 		Observers:    []func(context.Context, web.Delivery){count, ingress.Describe, recent.Observe},
 	}
@@ -135,6 +139,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 			WebhookURL:   cmp.Or(cfg.PublicURL, localURL(public.Addr())),
 			Guessed:      cfg.PublicURL == "",
 			Journal:      kept.Stats,
+			Secrets:      keys.States,
 		},
 	}
 	if most, files := web.Connections(); most < web.MaxConnections {
@@ -156,7 +161,11 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		background.Go(func() { starts.Run(working) })
 		background.Go(func() { putBack(working, kept, connections, log) })
 		background.Go(func() { watch.Run(working) })
+		// Until the last answer there may be something to hold.
+		answering, answered := context.WithCancel(context.WithoutCancel(working))
+		background.Go(func() { keys.Run(answering, ingress.TakeHeld(inbox, log)) })
 		err := web.Serve(working, public, traced(told, ingress.New(webhooks)), log)
+		answered()
 		stop()
 		background.Wait()
 		return err

@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"sentry-temporal/internal/forwarder"
 	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/workflows"
 )
@@ -126,4 +128,40 @@ func measureLanes(meter metric.Meter, lanes *forwarder.Forwarder) error {
 		}
 	}
 	return nil
+}
+
+// measureKeyring measures how it is with the secrets whenever the metrics are
+// asked for.
+func measureKeyring(meter metric.Meter, keys *keyring.Keyring) error {
+	observe := func(value func(keyring.State) int64) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			for _, s := range keys.States() {
+				o.Observe(value(s), metric.WithAttributes(attribute.String("integration", s.Integration)))
+			}
+			return nil
+		}
+	}
+	var errs []error
+	gauge := func(name, unit, description string, value func(keyring.State) int64) {
+		_, err := meter.Int64ObservableGauge("sentry_temporal_"+name, metric.WithUnit(unit), metric.WithDescription(description),
+			metric.WithInt64Callback(observe(value)))
+		errs = append(errs, err)
+	}
+	counter := func(name, description string, value func(keyring.State) int64) {
+		_, err := meter.Int64ObservableCounter("sentry_temporal_"+name, metric.WithDescription(description),
+			metric.WithInt64Callback(observe(value)))
+		errs = append(errs, err)
+	}
+	counter("known_installation_mismatches", "Deliveries of an installation that is known that match no Client Secret.", func(s keyring.State) int64 { return s.Mismatches })
+	gauge("held_deliveries", "", "Deliveries that are held until a Client Secret comes that they match.", func(s keyring.State) int64 { return int64(s.Held) })
+	gauge("held_bytes", "By", "Bytes that they take.", func(s keyring.State) int64 { return s.HeldBytes })
+	counter("held_taken", "Deliveries that were held and are taken.", func(s keyring.State) int64 { return s.Taken })
+	counter("held_dropped", "Deliveries that were to be held and are lost.", func(s keyring.State) int64 { return s.Dropped })
+	gauge("client_secret_file_failing", "", "1 while the file of an integration's Client Secret cannot be used, else 0.", func(s keyring.State) int64 {
+		if s.Problem != "" {
+			return 1
+		}
+		return 0
+	})
+	return errors.Join(errs...)
 }
