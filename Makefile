@@ -39,7 +39,7 @@ build: ## build the programs into bin/
 # What a machine may lack comes before anything is built.
 .PHONY: test
 test: ## run all tests, with the race detector and a few seconds of fuzzing
-	@scripts/need gcc chromium $(if $(wildcard bin/axe.min.js),,npm)
+	@scripts/need gcc chromium nginx caddy $(if $(wildcard bin/axe.min.js),,npm)
 	@$(MAKE) --no-print-directory bin/temporal bin/axe.min.js
 	go test -race ./...
 	@FUZZTIME=2s scripts/fuzz
@@ -64,6 +64,7 @@ bench: bin/temporal ## measure acknowledgements, starts, memory and what a deliv
 
 .PHONY: chaos
 chaos: bin/temporal ## kill and break everything under load, then count the runs
+	@scripts/need nginx
 	@go run ./cmd/chaos
 
 .PHONY: breaks

@@ -29,7 +29,8 @@ func newMachine(t *testing.T) machine {
 		}
 	}
 	for _, name := range []string{"Makefile", "docker-compose.yml", "scripts/need", "scripts/temporal", "scripts/temporal-server"} {
-		if err := os.WriteFile(filepath.Join(m.dir, name), readFile(t, name), 0o755); err != nil {
+		text := strings.ReplaceAll(string(readFile(t, name)), "/usr/sbin/", m.path+"/") // nothing of this machine's own
+		if err := os.WriteFile(filepath.Join(m.dir, name), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -110,18 +111,18 @@ func (m machine) isCalled(want ...string) {
 func TestNothingIsSaidOrDoneWhenNothingIsMissing(t *testing.T) {
 	m := newMachine(t)
 	m.isRoot(true)
-	for _, name := range []string{"gcc", "chromium", "npm", "initdb"} {
+	for _, name := range []string{"gcc", "chromium", "nginx", "caddy", "npm", "initdb"} {
 		m.has(name, "")
 	}
 	m.hasApt()
-	if output, ok := m.run("scripts/need", "gcc", "chromium", "npm", "postgresql"); !ok || output != "" {
+	if output, ok := m.run("scripts/need", "gcc", "chromium", "nginx", "caddy", "npm", "postgresql"); !ok || output != "" {
 		t.Errorf("said was %q", output)
 	}
 	m.isCalled("gcc -E -")
 }
 
 func TestWhatIsMissingIsInstalledByApt(t *testing.T) {
-	const install = "apt-get install -y --no-install-recommends gcc libc6-dev chromium npm postgresql"
+	const install = "apt-get install -y --no-install-recommends gcc libc6-dev chromium nginx caddy npm postgresql"
 	for name, c := range map[string]struct {
 		root bool
 		want []string
@@ -139,7 +140,7 @@ func TestWhatIsMissingIsInstalledByApt(t *testing.T) {
 			if !c.root {
 				m.has("sudo", `[ "$1" = -n ] || exec "$@"`)
 			}
-			if output, ok := m.run("scripts/need", "gcc", "chromium", "npm", "postgresql"); !ok {
+			if output, ok := m.run("scripts/need", "gcc", "chromium", "nginx", "caddy", "npm", "postgresql"); !ok {
 				t.Errorf("it failed: %s", output)
 			}
 			m.isCalled(c.want...)
@@ -174,18 +175,24 @@ func TestWithoutPermissionOneCommandIsNamedAndNothingIsBuilt(t *testing.T) {
 	}{
 		"sudo asks for a password": {
 			"test", func(m machine) { m.isRoot(false); m.has("sudo", "exit 1"); m.hasApt() },
-			"sudo apt-get update && sudo apt-get install -y --no-install-recommends gcc libc6-dev chromium npm",
+			"sudo apt-get update && sudo apt-get install -y --no-install-recommends gcc libc6-dev chromium nginx caddy npm",
 		},
 		"no sudo": {
 			"test", func(m machine) { m.isRoot(false); m.hasApt() },
-			"su -c 'apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev chromium npm'",
+			"su -c 'apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev chromium nginx caddy npm'",
 		},
 		"no apt-get": {
 			"test", func(m machine) { m.isRoot(true) },
-			"apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev chromium npm",
+			"apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev chromium nginx caddy npm",
 		},
 		"only the compiler is missing": {
-			"test", func(m machine) { m.isRoot(false); m.has("chromium", ""); m.has("npm", "") },
+			"test", func(m machine) {
+				m.isRoot(false)
+				m.has("chromium", "")
+				m.has("npm", "")
+				m.has("nginx", "")
+				m.has("caddy", "")
+			},
 			"su -c 'apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev'",
 		},
 		"pictures": {

@@ -45,3 +45,14 @@ func TestNothingIsLostWhenTheSecretIsRotatedBesideAFlood(t *testing.T) {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
+
+// The short form: fewer restarts, and a sender that waits for longer on a machine that
+// does much else.
+func TestNothingIsRefusedLostOrDoubledByRestarts(t *testing.T) {
+	dir, binaries := built(t)
+	var out bytes.Buffer
+	r := restarts{times: 6, rate: 50, patience: 10 * time.Second, dir: dir, binaries: binaries, out: &out}
+	if err := r.run(t.Context()); err != nil {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}

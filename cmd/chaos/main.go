@@ -2,8 +2,9 @@
 // under load, again and again, and then asks Temporal whether every delivery that
 // was acknowledged has exactly one completed run of each workflow that wants it;
 // it breaks one of two integrations in every way and measures what the other
-// notices; it has one project storm and looks after another; and it rotates the
-// Client Secret beside a flood of strangers.
+// notices; it has one project storm and looks after another; it rotates the Client
+// Secret beside a flood of strangers; and it restarts ingresses and wants no delivery
+// to be refused.
 package main
 
 import (
@@ -30,7 +31,8 @@ func main() {
 	flags.IntVar(&o.rate, "rate", 300, "send this many a second while everything is killed")
 	flags.IntVar(&o.turns, "turns", 3, "break each thing this many times")
 	flags.StringVar(&o.breaks, "break", "", "break only what has this in its name, such as delet")
-	flags.StringVar(&o.only, "only", "", "do only this: kills, domains, storm or rotation")
+	flags.StringVar(&o.only, "only", "", "do only this: kills, domains, storm, rotation or restarts")
+	flags.IntVar(&o.restarts, "restarts", 100, "restart ingresses this many times, with the socket held and behind nginx")
 	flags.StringVar(&o.dir, "dir", "", "keep everything in this directory (default: a temporary one, in memory if there is /dev/shm)")
 	flag.Parse()
 	err := run(ctx, o, os.Stdout)
@@ -44,6 +46,7 @@ func main() {
 type options struct {
 	deliveries, rate int // of kills
 	turns            int // of domains
+	restarts         int
 	breaks           string
 	only             string
 	dir              string
@@ -84,6 +87,9 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 				rate: 50, flood: 200, lasts: time.Minute, rotated: 20 * time.Second, placed: 35 * time.Second,
 				dir: dir, binaries: binaries, out: out,
 			}).run(ctx)
+		}},
+		{"restarts", func(ctx context.Context, dir string) error {
+			return (&restarts{times: o.restarts, rate: 100, patience: time.Second, dir: dir, binaries: binaries, out: out}).run(ctx)
 		}},
 	} {
 		if o.only != "" && o.only != part.name {

@@ -60,7 +60,7 @@ type Options struct {
 	// AttemptTimeout bounds one start. Default 10 s.
 	AttemptTimeout time.Duration
 	// StopTimeout is what starts under way get when Run is to end. Default
-	// 500 ms.
+	// 200 ms.
 	StopTimeout time.Duration
 	// MinBackoff and MaxBackoff are the first and the longest time to wait
 	// after a start that failed. Default 100 ms and 10 s.
@@ -119,7 +119,7 @@ func New(j *journal.Journal, prepare Prepare, o Options) *Forwarder {
 		}
 	}
 	set(&o.AttemptTimeout, 10*time.Second)
-	set(&o.StopTimeout, 500*time.Millisecond)
+	set(&o.StopTimeout, 200*time.Millisecond)
 	set(&o.MinBackoff, 100*time.Millisecond)
 	set(&o.MaxBackoff, 10*time.Second)
 	set(&o.GiveUpAfter, 15*time.Minute)

@@ -191,13 +191,13 @@ func TestStopLetsStartsUnderWayEndAndLeavesTheRest(t *testing.T) {
 		dir := t.TempDir()
 		j := openJournal(t, dir, journal.Options{})
 		f := newTemporal()
-		f.fail = slow(300 * time.Millisecond)
+		f.fail = slow(150 * time.Millisecond)
 		appendAll(t, j, keys(10)...)
 		stop := runForwarder(t, j, f, Options{Parallel: 4})
 		pass(100 * time.Millisecond)
 		began := time.Now()
 		stop() // while the first four are under way
-		equal(t, time.Since(began), 200*time.Millisecond)
+		equal(t, time.Since(began), 50*time.Millisecond)
 		equal(t, sorted(f.runs()), keys(4))
 
 		// Killed now: the deletions are on disk already.
@@ -235,7 +235,7 @@ func TestStopDoesNotWaitForAStartThatHangs(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		stop()
-		equal(t, time.Since(began), 500*time.Millisecond)
+		equal(t, time.Since(began), 200*time.Millisecond)
 		equal(t, j.Stats().Pending, 1)
 		close(release)
 	})

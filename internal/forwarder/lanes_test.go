@@ -550,7 +550,7 @@ func TestADeliveryThatFailedDoesNotWaitForAllThatCameLater(t *testing.T) {
 func TestWhatIsNotSaidIsAsDocumented(t *testing.T) {
 	o := newForwarder(nil, newTemporal(), Options{}).o
 	equal(t, []time.Duration{o.AttemptTimeout, o.StopTimeout, o.MinBackoff, o.MaxBackoff, o.GiveUpAfter},
-		[]time.Duration{10 * time.Second, 500 * time.Millisecond, 100 * time.Millisecond, 10 * time.Second, 15 * time.Minute})
+		[]time.Duration{10 * time.Second, 200 * time.Millisecond, 100 * time.Millisecond, 10 * time.Second, 15 * time.Minute})
 	equal(t, []int64{int64(o.GiveUpAttempts), int64(o.Parallel), o.MaxBytes}, []int64{20, 16, 32 << 20})
 }
 

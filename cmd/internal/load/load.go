@@ -22,6 +22,7 @@ type Load struct {
 	Rate        int           // deliveries a second; 0: as many as the connections carry
 	Duration    time.Duration // 0: until ctx is done
 	Connections uint16        // at most, at least 1
+	Client      *http.Client  // that sends; nil for one that keeps connections and waits for long
 }
 
 // Run sends what next returns and calls each for every result, one at a time.
@@ -37,6 +38,9 @@ func (l Load) Run(ctx context.Context, next vegeta.Targeter, each func(*vegeta.R
 	}
 	if l.Rate == 0 {
 		options = append(options, vegeta.MaxWorkers(uint64(l.Connections)))
+	}
+	if l.Client != nil {
+		options = append(options, vegeta.Client(l.Client))
 	}
 	attacker := vegeta.NewAttacker(options...)
 	defer context.AfterFunc(ctx, func() { attacker.Stop() })()

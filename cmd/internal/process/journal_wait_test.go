@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"sentry-temporal/internal/journal"
 )
@@ -18,8 +19,13 @@ func TestAJournalThatAnotherProcessKeepsIsRefused(t *testing.T) {
 	}
 	defer first.Close()
 	o := journal.Options{Log: slog.New(slog.DiscardHandler)}
-	if _, err := openJournal(t.Context(), dir, o, 0); !errors.Is(err, journal.ErrLocked) || !strings.Contains(err.Error(), dir) {
+	long, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := openJournal(long, dir, o, 0); !errors.Is(err, journal.ErrLocked) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("the error is %v", err)
+	}
+	if long.Err() != nil {
+		t.Error("it is waited for without end")
 	}
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
