@@ -88,7 +88,11 @@ func (l *loading) send(ctx context.Context, names []string, stdout, stderr io.Wr
 	if err != nil {
 		return err
 	}
-	next, err := load.Samples(l.url, l.key(), mix, l.retried)
+	secret, err := l.key()
+	if err != nil {
+		return err
+	}
+	next, err := load.Samples(l.url, secret, mix, l.retried)
 	if err != nil {
 		return err
 	}

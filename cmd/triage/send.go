@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sentry-temporal/cmd/internal/hook"
+	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/sentry"
 )
 
@@ -22,13 +23,23 @@ type target struct{ url, secret string }
 func (t *target) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&t.url, "url", "http://127.0.0.1:8080/webhooks/sentry", "post to this address")
-	flags.StringVar(&t.secret, "secret", "", "sign with this Client Secret (default: the newest in $SENTRY_CLIENT_SECRET, else the one of make dev)")
+	flags.StringVar(&t.secret, "secret", "", "sign with this Client Secret (default: the newest of $SENTRY_CLIENT_SECRET or its file, else the one of make dev)")
 }
 
 // key returns the secret to sign with.
-func (t *target) key() string {
+func (t *target) key() (string, error) {
+	if t.secret != "" {
+		return t.secret, nil
+	}
+	if file := os.Getenv("SENTRY_CLIENT_SECRET_FILE"); file != "" {
+		secrets, err := config.ReadSecrets(file)
+		if err != nil {
+			return "", fmt.Errorf("SENTRY_CLIENT_SECRET_FILE: %w", err)
+		}
+		return secrets[0].Reveal(), nil
+	}
 	newest, _, _ := strings.Cut(os.Getenv("SENTRY_CLIENT_SECRET"), ",")
-	return cmp.Or(t.secret, newest, hook.DevelopmentSecret)
+	return cmp.Or(strings.TrimSpace(newest), hook.DevelopmentSecret), nil
 }
 
 // sending is what the flags of send say.
@@ -98,6 +109,10 @@ func (s *sending) send(ctx context.Context, names []string, stdout io.Writer) er
 	if len(names) == 0 {
 		names = []string{""} // the ingress infers the resource
 	}
+	secret, err := s.key()
+	if err != nil {
+		return err
+	}
 	refused := 0
 	for _, name := range names {
 		for range s.count {
@@ -106,7 +121,7 @@ func (s *sending) send(ctx context.Context, names []string, stdout io.Writer) er
 				return err
 			}
 			resource, _, _ := strings.Cut(name, ".")
-			d := hook.Delivery{URL: s.url, Secret: s.key(), Resource: resource, RequestID: s.requestID, Body: body, Wait: s.wait}
+			d := hook.Delivery{URL: s.url, Secret: secret, Resource: resource, RequestID: s.requestID, Body: body, Wait: s.wait}
 			if d.RequestID == "" {
 				d.RequestID = sentry.NewRequestID()
 			}

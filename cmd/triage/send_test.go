@@ -94,15 +94,21 @@ func TestAFileIsSentByteForByte(t *testing.T) {
 }
 
 func TestSecretComesFromTheEnvironment(t *testing.T) {
-	for name, secret := range map[string]string{"set": "from-the-environment", "unset": hook.DevelopmentSecret} {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("from-a-file\nan-older-one\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct{ variable, file, secret string }{
+		"set":       {"from-the-environment,an-older-one", "", "from-the-environment"},
+		"in a file": {"", file, "from-a-file"},
+		"unset":     {"", "", hook.DevelopmentSecret},
+	} {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv("SENTRY_CLIENT_SECRET", "")
-			if name == "set" {
-				t.Setenv("SENTRY_CLIENT_SECRET", secret+",an-older-one")
-			}
+			t.Setenv("SENTRY_CLIENT_SECRET", test.variable)
+			t.Setenv("SENTRY_CLIENT_SECRET_FILE", test.file)
 			url, got := receiver(t, http.StatusAccepted)
 			succeed(t, "send", "--url", url, "issue.created")
-			if r := got()[0]; sentry.Verify([]string{secret}, r.body, r.header.Get(sentry.HeaderSignature)) != nil {
+			if r := got()[0]; sentry.Verify([]string{test.secret}, r.body, r.header.Get(sentry.HeaderSignature)) != nil {
 				t.Error("signed with another secret")
 			}
 		})

@@ -481,6 +481,8 @@ func TestAProfileThatIsNoConnectionIsAProblemWithoutValues(t *testing.T) {
 		"no host and port":     {[]string{there, "SENTRY_TEMPORAL_PROFILE=broken"}, "SENTRY_TEMPORAL_PROFILE"},
 		"certificate not PEM":  {[]string{there, "SENTRY_TEMPORAL_PROFILE=badtls"}, "SENTRY_TEMPORAL_PROFILE"},
 		"no file of the key":   {[]string{there, "SENTRY_TEMPORAL_PROFILE=plain", "SENTRY_TEMPORAL_API_KEY_FILE=" + hush}, "SENTRY_TEMPORAL_API_KEY_FILE"},
+		"a key of a profile":   {[]string{"TEMPORAL_CONFIG_FILE=" + file(t, "[profile.own]\napi_key = \"...\"\n"), "SENTRY_TEMPORAL_PROFILE=own"}, "SENTRY_TEMPORAL_PROFILE"},
+		"a key of the common":  {[]string{"TEMPORAL_CONFIG_FILE=" + file(t, "[profile.default]\napi_key = \"two words\"\n")}, "TEMPORAL_*"},
 		"a key of two lines":   {[]string{there, "SENTRY_TEMPORAL_PROFILE=plain", "SENTRY_TEMPORAL_API_KEY_FILE=" + file(t, hush+"\n"+hush)}, "SENTRY_TEMPORAL_API_KEY_FILE"},
 		"a key without more":   {[]string{there, "SENTRY_TEMPORAL_API_KEY_FILE=" + keyFile}, "SENTRY_TEMPORAL_API_KEY_FILE"},
 		"two keys of one":      {[]string{there, "INTEGRATIONS=sentry,web", "SENTRY_TEMPORAL_PROFILE=plain", "WEB_TEMPORAL_PROFILE=plain", "WEB_TEMPORAL_API_KEY_FILE=" + keyFile}, "WEB_TEMPORAL_API_KEY_FILE"},

@@ -40,8 +40,9 @@ func variablesOf(prefix string, spec any) []string {
 	return strings.Fields(text.String())
 }
 
-// lookAround warns of variables that nothing reads and that are spelled almost
-// like one that is read.
+// lookAround warns of variables that nothing reads and that were surely meant to
+// be read: they are spelled almost like one that is, or are those of an
+// integration that is not in the list.
 func (l *loader) lookAround(integrations []Integration) {
 	read := slices.Concat(variablesOf("", &raw{}), temporalVariables())
 	common := len(read)
@@ -55,14 +56,44 @@ func (l *loader) lookAround(integrations []Integration) {
 		if slices.Contains(read, name) {
 			continue
 		}
-		meant := slices.IndexFunc(read, func(variable string) bool { return distance(name, variable) <= 2 })
-		if longer := slices.IndexFunc(read[common:], func(variable string) bool { return strings.HasPrefix(name, variable) }); meant < 0 && longer >= 0 {
-			meant = common + longer
-		}
-		if meant >= 0 {
-			l.warn(name, "is not read; did you mean %s?", read[meant])
+		if meant := meant(name, read[:common], read[common:]); meant != "" {
+			l.warn(name, "is not read; did you mean %s?", meant)
+		} else if of := ownerOf(name); of != "" {
+			l.warn(name, "is not read: %s is not in INTEGRATIONS", of)
 		}
 	}
+}
+
+// meant returns the variable that name is almost spelled like, "" if it is like
+// none. What goes on after one of an integration's is so, too.
+func meant(name string, common, ofIntegrations []string) string {
+	const most = 2 // wrong characters
+	nearest, found := most+1, ""
+	for _, variable := range slices.Concat(common, ofIntegrations) {
+		if d := distance(strings.ToUpper(name), variable); d < nearest {
+			nearest, found = d, variable
+		}
+	}
+	for _, variable := range ofIntegrations {
+		if found == "" && strings.HasPrefix(name, variable) {
+			return variable
+		}
+	}
+	return found
+}
+
+// ownerOf returns the name of the integration that a variable would be one of, ""
+// if it would be one of none.
+func ownerOf(variable string) string {
+	for _, suffix := range variablesOf("", &rawIntegration{}) {
+		prefix, is := strings.CutSuffix(variable, "_"+suffix)
+		name := strings.ToLower(prefix)
+		// Many programs have a variable called NAMESPACE.
+		if is && suffix != "NAMESPACE" && prefix == strings.ToUpper(name) && validIntegration.MatchString(name) && takenBy(name) == "" {
+			return name
+		}
+	}
+	return ""
 }
 
 // temporalVariables returns those that the SDK reads.

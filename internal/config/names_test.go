@@ -113,6 +113,8 @@ func TestAVariableThatNothingReadsIsAWarningIfItIsSpelledAlmostRight(t *testing.
 		"INTEGRATION":                       "INTEGRATIONS",
 		"JOURNAL_MAX_BYTE":                  "JOURNAL_MAX_BYTES",
 		"PUBLIC_URI":                        "PUBLIC_URL",
+		"sentry_client_secret":              "SENTRY_CLIENT_SECRET",
+		"PUBLIC_UR":                         "PUBLIC_URL",
 		"SENTRY_DSN":                        "",
 		"SENTRY_AUTH_TOKEN":                 "",
 		"SENTRY_ORG":                        "",
@@ -140,6 +142,36 @@ func TestAVariableThatNothingReadsIsAWarningIfItIsSpelledAlmostRight(t *testing.
 			wantWarnings(t, warnings, name)
 			if !strings.Contains(warnings[0].Text, meant+"?") {
 				t.Errorf("it does not name %s: %s", meant, warnings[0])
+			}
+		})
+	}
+}
+
+func TestAVariableOfAnIntegrationThatIsNotListedIsAWarning(t *testing.T) {
+	for name, owner := range map[string]string{
+		"BACKEND_CLIENT_SECRET":         "backend",
+		"BACKEND_2_CLIENT_SECRET_FILE":  "backend_2",
+		"MOBILE_MAX_STARTS_PER_SECOND":  "mobile",
+		"MOBILE_TASK_QUEUE":             "mobile",
+		"POD_NAMESPACE":                 "",
+		"TEMPORAL_TASK_QUEUE":           "",
+		"2ND_CLIENT_SECRET":             "",
+		"CLIENT_SECRET":                 "",
+		"SENTRY_CLIENT_SECRET_ROTATION": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			environment(t, name+"="+hush)
+			for _, w := range loadWorker(t).Warnings {
+				if w.Variable != name || strings.Contains(w.Text, hush) {
+					t.Errorf("a warning is %s", w)
+				}
+				if named := strings.Contains(w.Text, owner+" is not in INTEGRATIONS"); named != (owner != "") {
+					t.Errorf("a warning is %s", w)
+				}
+				owner = "-"
+			}
+			if owner != "" && owner != "-" {
+				t.Errorf("nothing is said of %s", owner)
 			}
 		})
 	}

@@ -105,7 +105,7 @@ func (o origin) tls() (*tls.Config, error) {
 }
 
 // connection reads a connection; what is wrong is a problem of variable, but for
-// the file of the API key.
+// a file that has only the API key.
 func (l *loader) connection(variable string, o origin, keyVariable string) Temporal {
 	options, key, err := o.load()
 	if err != nil {
@@ -118,7 +118,10 @@ func (l *loader) connection(variable string, o origin, keyVariable string) Tempo
 	} else if options.Credentials != nil || key.Path != "" {
 		l.warn(variable, "has an API key and no TLS: whoever is on the way to Temporal can read the key")
 	}
-	if o.keyFile != "" {
+	if o.keyFile == "" {
+		keyVariable = variable
+	}
+	if key.Path != "" {
 		text, err := key.Read()
 		if err == nil {
 			_, err = key.Key(text)
