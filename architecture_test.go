@@ -17,22 +17,23 @@ const module = "sentry-temporal"
 // and siblings below the same key where that is listed.
 var mayImport = map[string][]string{
 	"cmd":                {"cmd/internal", "ingress", "workflows", "activities", "internal"},
-	"ingress":            {"internal/config", "internal/keyring", "internal/sentry", "internal/starter", "internal/telemetry", "internal/web"},
+	"ingress":            {"internal/config", "internal/keyring", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text", "internal/web"},
 	"workflows":          {"workflows", "activities", "internal/triage", "internal/sentry"},
 	"activities":         {"internal"},
-	"internal/sentry":    {},
-	"internal/triage":    {"internal/triage", "internal/sentry"},
+	"internal/text":      {},
+	"internal/sentry":    {"internal/text"},
+	"internal/triage":    {"internal/triage", "internal/sentry", "internal/text"},
 	"internal/build":     {},
 	"internal/config":    {},
-	"internal/telemetry": {"internal/build"},
+	"internal/telemetry": {"internal/build", "internal/text"},
 	"internal/devserver": {"internal/devserver"},
-	"internal/routes":    {"internal/config", "internal/sentry", "internal/triage"},
-	"internal/starter":   {"internal/config", "internal/routes", "internal/sentry", "internal/telemetry"},
-	"internal/journal":   {"internal/routes", "internal/sentry", "internal/telemetry"},
-	"internal/forwarder": {"internal/journal", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry"},
+	"internal/routes":    {"internal/config", "internal/sentry", "internal/text", "internal/triage"},
+	"internal/starter":   {"internal/config", "internal/routes", "internal/sentry", "internal/telemetry", "internal/text"},
+	"internal/journal":   {"internal/routes", "internal/sentry", "internal/telemetry", "internal/text"},
+	"internal/forwarder": {"internal/journal", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text"},
 	"internal/keyring":   {"internal/config", "internal/sentry", "internal/telemetry"},
 	"internal/web":       {"internal/sentry", "internal/starter", "internal/telemetry"},
-	"internal/admin":     {"internal/config", "internal/journal", "internal/keyring", "internal/sentry", "internal/starter", "internal/telemetry", "internal/triage", "internal/web"},
+	"internal/admin":     {"internal/config", "internal/journal", "internal/keyring", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text", "internal/triage", "internal/web"},
 }
 
 // mayImportOutside narrows what a package may use from elsewhere.

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/text"
 )
 
 // Issue is what a body says about an issue. An unknown field is empty.
@@ -123,7 +124,7 @@ func ParseAlert(ctx context.Context, env sentry.Envelope) (Alert, error) {
 		URL:         data.Text("event.web_url", "web_url"),
 	}
 	for i, slug := range alert.Projects {
-		alert.Projects[i] = sentry.Cut(slug, maxSlug)
+		alert.Projects[i] = text.Cut(slug, maxSlug)
 	}
 	return alert, nil
 }

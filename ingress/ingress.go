@@ -23,6 +23,7 @@ import (
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
+	"sentry-temporal/internal/text"
 	"sentry-temporal/internal/web"
 )
 
@@ -365,8 +366,8 @@ func asRefusal(err error) *refusal {
 	return &refusal{status: http.StatusInternalServerError, code: codeBug, words: web.InternalError, hint: hintBug, cause: err}
 }
 
-// clip bounds a text from outside, for the log.
+// clip makes a text from outside a short line.
 func clip(s string) string {
-	const most = 128
-	return s[:min(len(s), most)]
+	const most = 128 // bytes
+	return text.Cut(text.Line(s), most)
 }

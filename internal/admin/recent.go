@@ -8,6 +8,7 @@ import (
 
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/text"
 	"sentry-temporal/internal/web"
 )
 
@@ -99,13 +100,10 @@ func (r *Recent) Observe(_ context.Context, d web.Delivery) {
 	}
 }
 
-// cut returns a copy of the beginning of s, in UTF-8. Without the copy s would
+// cut returns a copy of the beginning of s, as one line. Without the copy s would
 // keep the whole body in memory that it is a part of.
 func cut(s string) string {
-	if len(s) > maxText {
-		s = sentry.Cut(s, maxText-len("…")) + "…"
-	}
-	return strings.Clone(strings.ToValidUTF8(s, "\uFFFD"))
+	return strings.Clone(text.Shorten(text.Line(s), maxText))
 }
 
 // deliveries returns what is remembered, the newest first.

@@ -222,7 +222,7 @@ func webAddress(address string) string {
 // records returns the verified deliveries that are remembered, what of them the
 // filter of the request lets through, and the others.
 func (s *statusPage) records(c *gin.Context) (all, shown, unverified []DeliveryRecord, f filter) {
-	f = filter{Event: c.Query("event"), Outcome: c.Query("outcome")}
+	f = filter{Event: cut(c.Query("event")), Outcome: cut(c.Query("outcome"))}
 	shown, unverified = []DeliveryRecord{}, []DeliveryRecord{}
 	verified, others := s.Recent.deliveries()
 	for _, d := range verified {

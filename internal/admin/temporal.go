@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"sentry-temporal/internal/telemetry"
+	"sentry-temporal/internal/text"
 )
 
 // Namespace is one that Temporal is asked about.
@@ -42,6 +43,8 @@ const (
 	askEvery = 5 * time.Second
 	// askTimeout bounds a question.
 	askTimeout = 2 * time.Second
+	// maxProblem bounds what is told of a problem, in bytes.
+	maxProblem = 1000
 )
 
 // keyConnection is a key of log attributes.
@@ -100,7 +103,7 @@ func (w *Watch) ask(ctx context.Context, i int) {
 	}
 	next := NamespaceState{Connection: w.namespaces[i].Connection, Namespace: w.namespaces[i].Name, Status: StatusOK}
 	if err != nil {
-		next.Status, next.Problem = StatusRefused, err.Error()
+		next.Status, next.Problem = StatusRefused, text.Shorten(text.Line(err.Error()), maxProblem)
 		switch serviceerror.ToStatus(err).Code() { //nolint:exhaustive // the others are answers
 		case codes.DeadlineExceeded:
 			next.Status, next.Problem = StatusUnreachable, fmt.Sprintf("no answer within %s", askTimeout)

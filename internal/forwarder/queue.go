@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"sentry-temporal/internal/journal"
-	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/telemetry"
+	"sentry-temporal/internal/text"
 )
 
 // queue decides what to start next. Only [Forwarder.Run] uses it.
@@ -377,7 +376,7 @@ func (l *lane) notice(err error, now time.Time) {
 // brief returns err's text, cut to what a line or a page shows.
 func brief(err error) string {
 	const most = 500 // bytes
-	return strings.ToValidUTF8(sentry.Cut(err.Error(), most), "")
+	return text.Cut(text.Line(err.Error()), most)
 }
 
 // logInterval is how often a lane that fails is in the log.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/text"
 )
 
 // State is whether a delivery that is kept waits for Temporal or for a person.
@@ -347,7 +348,7 @@ func (j *Journal) settleAll(ctx context.Context, ids []uint64, changeOf func(id 
 
 // parkingOf returns what makes a change that parks a delivery.
 func (j *Journal) parkingOf(code Code, reason string) func(id uint64) (*change, error) {
-	reason = strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
+	reason = text.Cut(text.Line(reason), maxReason)
 	return func(id uint64) (*change, error) {
 		j.mu.Lock()
 		defer j.mu.Unlock()

@@ -3,9 +3,9 @@ package journal
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -261,9 +261,9 @@ func TestARepetitionIsNotAnsweredBeforeTheFirstIsDurable(t *testing.T) {
 func TestALongReasonIsCut(t *testing.T) {
 	j := openJournal(t, t.TempDir(), Options{})
 	appendAll(t, j, "a", "b")
-	park(t, j, 1, fmt.Sprintf("%*s", maxReason, "x")+"y")
-	park(t, j, 2, fmt.Sprintf("%*s", maxReason-1, "x")+"é")
+	park(t, j, 1, strings.Repeat("x", maxReason)+"y")
+	park(t, j, 2, strings.Repeat("x", maxReason-1)+"é")
 	items := parkedItems(t, j)
-	equal(t, items[0].Reason, fmt.Sprintf("%*s", maxReason, "x"))
-	equal(t, items[1].Reason, fmt.Sprintf("%*s", maxReason-1, "x"))
+	equal(t, items[0].Reason, strings.Repeat("x", maxReason))
+	equal(t, items[1].Reason, strings.Repeat("x", maxReason-1))
 }

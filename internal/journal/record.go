@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
 
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/text"
 )
 
 // A record is a header and a payload under a checksum:
@@ -46,8 +46,8 @@ type about struct {
 const maxAbout = 200
 
 func aboutOf(s sentry.Subject) about {
-	text := func(s string) string { return strings.ToValidUTF8(sentry.Cut(s, maxAbout), "") }
-	return about{Project: text(s.Project), IssueID: text(s.IssueID), ShortID: text(s.ShortID), Title: text(s.Title)}
+	short := func(s string) string { return text.Cut(text.Line(s), maxAbout) }
+	return about{Project: short(s.Project), IssueID: short(s.IssueID), ShortID: short(s.ShortID), Title: short(s.Title)}
 }
 
 // parking is the header of a parked record.

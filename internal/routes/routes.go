@@ -7,10 +7,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
-	"unicode"
 
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/text"
 	"sentry-temporal/internal/triage"
 )
 
@@ -92,18 +92,13 @@ const maxFairnessKey = 64
 // fairnessKey is what Temporal divides a task queue's work by. One that is too
 // long is cut and ends in a digest, so that two projects do not share it.
 func fairnessKey(integration, project string) string {
-	key := strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return -1
-		}
-		return r
-	}, integration+"/"+project)
+	key := text.Line(integration + "/" + project)
 	if len(key) <= maxFairnessKey {
 		return key
 	}
 	digest := sha256.Sum256([]byte(key))
 	end := "~" + hex.EncodeToString(digest[:4])
-	return sentry.Cut(key, maxFairnessKey-len(end)) + end
+	return text.Cut(key, maxFairnessKey-len(end)) + end
 }
 
 // WorkflowOf returns the workflow type that a workflow ID of a plan begins with.

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sentry-temporal/internal/text"
 )
 
 // Envelope is a verified delivery on its way: the single input of every
@@ -79,8 +81,7 @@ func NewEnvelope(integration, event string, header http.Header, body []byte, rec
 	}
 	for _, name := range kept {
 		if value := header.Get(name); value != "" {
-			value = strings.ToValidUTF8(value[:min(len(value), maxHeader)], "")
-			env.Headers[strings.ToLower(name)] = value
+			env.Headers[strings.ToLower(name)] = text.Cut(text.Line(value), maxHeader)
 		}
 	}
 	return env

@@ -109,13 +109,14 @@ func TestLongHeaderIsClippedToValidUTF8(t *testing.T) {
 		"ASCII":                    strings.Repeat("a", 10*limit),
 		"a character at the limit": strings.Repeat("a", limit-1) + "üb",
 		"not UTF-8":                "sentry\xff/1" + strings.Repeat("a", limit),
+		"nothing else":             strings.Repeat("a\xff", limit),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := sentry.NewEnvelope("i", "e", delivery("User-Agent", value), []byte(smallBody), received).Headers["user-agent"]
 			if len(got) < limit-2 || len(got) > limit || !utf8.ValidString(got) {
 				t.Errorf("%d bytes kept, valid UTF-8: %t", len(got), utf8.ValidString(got))
 			}
-			if !strings.HasPrefix(strings.ToValidUTF8(value, ""), got) {
+			if !strings.HasPrefix(strings.ToValidUTF8(value, "\ufffd"), got) {
 				t.Errorf("%q is no beginning of %q", got, value)
 			}
 		})

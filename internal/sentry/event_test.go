@@ -148,14 +148,6 @@ func TestABodyThatNestsTooDeeplyIsNoObject(t *testing.T) {
 	}
 }
 
-func TestCutLeavesWholeCharactersWithinTheLimit(t *testing.T) {
-	for text, want := range map[string]string{"": "", "abc": "abc", "abcd": "abc", "ab€": "ab", "€": "€", "€a": "€"} {
-		if got := sentry.Cut(text, 3); got != want {
-			t.Errorf("%q is cut to %q", text, got)
-		}
-	}
-}
-
 func FuzzEventName(f *testing.F) {
 	eachSample(f, func(name string, body []byte) {
 		resource, _, _ := strings.Cut(name, ".")

@@ -2,17 +2,19 @@ package sentry
 
 import (
 	"slices"
-	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
+
+	"sentry-temporal/internal/text"
 )
 
 // MaxField bounds each text that [Fields] gives out, in bytes.
 const MaxField = 16 << 10
 
 // Fields reads a JSON object defensively: nothing in it makes a method fail,
-// and what is missing, null or of another type is empty. Paths are of gjson, as
-// in "issue.project.slug". The zero value is an empty object.
+// and what is missing, null or of another type is empty. Its texts are clean, see
+// [text.Clean], and its ids are one line. Paths are of gjson, as in
+// "issue.project.slug". The zero value is an empty object.
 type Fields struct{ object gjson.Result }
 
 // Fields returns the fields of a body. Of one that is not a JSON object in
@@ -37,8 +39,8 @@ func (f Fields) Object(paths ...string) Fields {
 // Text returns the first of paths that holds a string with something in it.
 func (f Fields) Text(paths ...string) string {
 	for _, path := range paths {
-		if text := textOf(f.get(path)); text != "" {
-			return text
+		if found := textOf(f.get(path)); found != "" {
+			return found
 		}
 	}
 	return ""
@@ -63,8 +65,8 @@ func (f Fields) Texts(path string, limit int) []string {
 		if len(texts) == limit {
 			break
 		}
-		if element.Type == gjson.String && element.Str != "" {
-			texts = append(texts, Cut(element.Str, MaxField))
+		if found := textOf(element); found != "" {
+			texts = append(texts, found)
 		}
 	}
 	return texts
@@ -103,14 +105,14 @@ func textOf(value gjson.Result) string {
 	if value.Type != gjson.String {
 		return ""
 	}
-	return Cut(value.Str, MaxField)
+	return text.Clean(text.Cut(value.Str, MaxField))
 }
 
 func idOf(value gjson.Result) string {
 	if value.Type == gjson.Number {
-		return Cut(value.Raw, MaxField)
+		return text.Cut(value.Raw, MaxField)
 	}
-	return textOf(value)
+	return text.Line(textOf(value))
 }
 
 // get reads from objects alone: gjson would look for a path in any text.
@@ -119,16 +121,4 @@ func (f Fields) get(path string) gjson.Result {
 		return gjson.Result{}
 	}
 	return f.object.Get(path)
-}
-
-// Cut returns the first characters of s, at most limit bytes.
-func Cut(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	end := limit
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end]
 }

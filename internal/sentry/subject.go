@@ -5,10 +5,12 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"sentry-temporal/internal/text"
 )
 
 // Subject is what a delivery is about, as far as its body says: what engineers
-// look for a run by. Unknown fields are empty. No field holds a name or address
+// look for a run by, each text one line. Unknown fields are empty. No field holds a name or address
 // of a person.
 type Subject struct {
 	IssueID   string
@@ -32,7 +34,7 @@ func SubjectOf(body Body) Subject {
 		"title", "culprit", "level", "project", "firstSeen", "web_url", "permalink")
 	event := Fields{firstObject(data.get("error"), data.get("event"))}.pick("issue_id", "title", "culprit", "level", "url", "web_url")
 	alert := Fields{data.get("metric_alert")}
-	return Subject{
+	s := Subject{
 		IssueID: cmp.Or(issue.id("id"), event.id("issue_id"), data.id("issue_id"), data.id("group_id")),
 		ShortID: cmp.Or(issue.text("shortId"), issue.text("short_id")),
 		Project: cmp.Or(Fields{issue.get("project")}.Text("slug"), data.text("project_slug"), data.text("projectSlug"),
@@ -43,6 +45,10 @@ func SubjectOf(body Body) Subject {
 		FirstSeen: issue.text("firstSeen"),
 		URL:       cmp.Or(issue.text("web_url"), issue.text("permalink"), event.text("web_url"), data.text("web_url")),
 	}
+	for _, field := range []*string{&s.IssueID, &s.ShortID, &s.Project, &s.Level, &s.Title, &s.Culprit, &s.FirstSeen, &s.URL} {
+		*field = text.Line(*field)
+	}
+	return s
 }
 
 func firstObject(first, second gjson.Result) gjson.Result {

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/text"
 )
 
 // Attributes are the search attributes of every run, all of type Keyword: of
@@ -42,7 +43,8 @@ func attributesOf(env sentry.Envelope, s sentry.Subject) map[string]string {
 	return values
 }
 
-// maxSummary is what Temporal's UI shows of a summary, in bytes.
+// maxSummary is what Temporal's UI shows of a summary, in bytes. Servers take a
+// payload of 400 bytes, and details of 20,000.
 const maxSummary = 200
 
 // summaryOf is a run's headline, as in
@@ -75,16 +77,33 @@ func summaryOf(env sentry.Envelope, s sentry.Subject) string {
 var unmark = strings.NewReplacer(
 	"<", "‹", ">", "›", "[", "(", "]", ")", "*", "∗", "`", "'", "~", "-", "|", "/", `\`, "/", "://", ": //", "www.", "www .")
 
-// withoutMarkup returns text as one line that is the same with and without
-// Markdown, of at most limit bytes.
-func withoutMarkup(text string, limit int) string {
-	text = unmark.Replace(oneLine(text))
-	text = underscores.ReplaceAllString(text, "$1$2")
-	text = strings.TrimSpace(strings.TrimLeft(text, " #-+=."))
-	if len(text) > limit {
-		text = sentry.Cut(text, limit-len(ellipsis)) + ellipsis
+// withoutMarkup returns a text as one line that is the same with and without
+// Markdown, and at most limit bytes in a payload.
+func withoutMarkup(line string, limit int) string {
+	line = unmark.Replace(oneLine(line))
+	line = underscores.ReplaceAllString(line, "$1$2")
+	line = strings.TrimSpace(strings.TrimLeft(line, " #-+=."))
+	size, end := 0, 0 // end of what leaves room for the ellipsis
+	for i, r := range line {
+		if size += encodedSize(r); size > limit {
+			return line[:end] + ellipsis
+		}
+		if size <= limit-len(ellipsis) {
+			end = i + utf8.RuneLen(r)
+		}
 	}
-	return text
+	return line
+}
+
+// encodedSize is the bytes that r has in a payload, which is JSON.
+func encodedSize(r rune) int {
+	switch r {
+	case '"', '\\':
+		return 2
+	case '<', '>', '&':
+		return 6
+	}
+	return utf8.RuneLen(r)
 }
 
 const ellipsis = "…"
@@ -123,13 +142,13 @@ func detailsOf(env sentry.Envelope, s sentry.Subject) string {
 // maxDetail bounds a field in a run's details, in bytes.
 const maxDetail = 400
 
-// markdown returns text as one line that Markdown shows as it is, cut so that
+// markdown returns a text as one line that Markdown shows as it is, cut so that
 // the result has at most maxDetail bytes: every character that could begin markup,
 // a link or an address is escaped.
-func markdown(text string) string {
+func markdown(line string) string {
 	var b strings.Builder
 	end := 0 // of what leaves room for the ellipsis
-	for _, r := range oneLine(text) {
+	for _, r := range oneLine(line) {
 		size := utf8.RuneLen(r)
 		if isPunctuation(r) {
 			size++
@@ -156,39 +175,31 @@ func isPunctuation(r rune) bool {
 // mailAddress is personal data, which has no place where it is never deleted.
 var mailAddress = regexp.MustCompile(`[^\s<>()"']+@[^\s<>()"']+`)
 
-// oneLine drops what is no visible character, makes white space plain and leaves
-// out mail addresses.
-func oneLine(text string) string {
-	text = strings.TrimSpace(strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r) || r == utf8.RuneError:
-			return -1
-		}
-		return r
-	}, text))
-	return mailAddress.ReplaceAllString(text, "(mail address)")
-}
+// oneLine returns a text as one line without mail addresses.
+func oneLine(s string) string { return mailAddress.ReplaceAllString(text.Line(s), "(mail address)") }
 
-func characters(text string, most int) string {
+func characters(s string, most int) string {
 	n := 0
-	for i := range text {
+	for i := range s {
 		if n == most {
-			return text[:i]
+			return s[:i]
 		}
 		n++
 	}
-	return text
+	return s
 }
 
 // webAddress returns address if it leads to a web page and can stand in a
 // Markdown link, and else "".
 func webAddress(address string) string {
-	const most = 1000
+	const most = 1000 // bytes
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || len(address) > most {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil {
 		return ""
 	}
-	return strings.NewReplacer("(", "%28", ")", "%29", "<", "%3C", ">", "%3E", `\`, "%5C", " ", "%20").Replace(u.String())
+	link := strings.NewReplacer("(", "%28", ")", "%29", "<", "%3C", ">", "%3E", `\`, "%5C", " ", "%20").Replace(u.String())
+	if len(link) > most {
+		return ""
+	}
+	return link
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"sentry-temporal/internal/text"
 )
 
 // Keys of log attributes, the same everywhere.
@@ -33,20 +35,41 @@ const (
 	KeySpanID      = "span_id"
 )
 
-// NewLogger returns a logger that writes lines of JSON or text to w. A line that
-// is written during a span names it.
+// NewLogger returns a logger that writes lines of JSON or text to w, all of it
+// clean, see [text.Clean]. A line that is written during a span names it.
 func NewLogger(w io.Writer, json bool, level slog.Level) *slog.Logger {
 	options := &slog.HandlerOptions{
 		Level: level,
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			a.Key = snake(a.Key)
-			return a
+			return slog.Attr{Key: snake(text.Line(a.Key)), Value: readable(a.Value)}
 		},
 	}
 	if json {
 		return slog.New(spanHandler{slog.NewJSONHandler(w, options)})
 	}
 	return slog.New(spanHandler{slog.NewTextHandler(w, options)})
+}
+
+// maxLogged bounds a text in a line, in bytes. A stack has less.
+const maxLogged = 16 << 10
+
+// readable returns v with its texts clean and bounded, whoever wrote them.
+func readable(v slog.Value) slog.Value {
+	short := func(s string) string { return text.Shorten(text.Clean(s), maxLogged) }
+	if v.Kind() == slog.KindString {
+		return slog.StringValue(short(v.String()))
+	}
+	switch value := v.Any().(type) {
+	case error:
+		return slog.StringValue(short(value.Error()))
+	case []string:
+		all := make([]string, len(value))
+		for i, s := range value {
+			all[i] = short(s)
+		}
+		return slog.AnyValue(all)
+	}
+	return v
 }
 
 // snake makes the Temporal SDK's keys like ours: workflow_id of WorkflowID.

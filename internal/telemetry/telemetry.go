@@ -68,6 +68,7 @@ func Start(ctx context.Context, service string, log *slog.Logger) (*Telemetry, e
 	if err != nil {
 		return nil, fmt.Errorf("describe the program for telemetry: %w", err)
 	}
+	described = cleanResource(described)
 	t := &Telemetry{registry: prometheus.NewRegistry(), log: log}
 	t.registry.MustRegister( // a new registry has none of them
 		collectors.NewGoCollector(),

@@ -48,7 +48,7 @@ func tracerProvider(ctx context.Context, described *resource.Resource) (*sdktrac
 	if err != nil {
 		return nil, err
 	}
-	return sdktrace.NewTracerProvider(sdktrace.WithBatcher(out), sdktrace.WithResource(described)), nil
+	return sdktrace.NewTracerProvider(sdktrace.WithBatcher(cleanExporter{out}), sdktrace.WithResource(described)), nil
 }
 
 // TraceRequests returns next, with a trace for each request that is wanted, and

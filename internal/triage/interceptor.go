@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/text"
 )
 
 // Interceptor is for a worker's options: it gives each log line of a workflow
@@ -68,7 +69,7 @@ type about struct {
 
 func (a about) issue() string {
 	const most = 128 // bytes
-	return sentry.Cut(cmp.Or(a.subject.ShortID, a.subject.IssueID), most)
+	return text.Cut(cmp.Or(a.subject.ShortID, a.subject.IssueID), most)
 }
 
 // summary is what the Temporal UI shows beside an activity of the run.
@@ -78,11 +79,11 @@ func summary(ctx workflow.Context) string {
 	if !ok {
 		return ""
 	}
-	text := cmp.Or(a.issue(), a.subject.Project) + " " + a.event
-	return sentry.Cut(strings.TrimSpace(strings.Map(func(r rune) rune {
+	words := cmp.Or(a.issue(), a.subject.Project) + " " + a.event
+	return text.Cut(strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune(" .-", r) {
 			return r
 		}
 		return ' ' // may be markup
-	}, text)), most)
+	}, words)), most)
 }

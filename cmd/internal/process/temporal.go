@@ -10,8 +10,8 @@ import (
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/forwarder"
-	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/text"
 )
 
 // namespacesOf returns what Temporal is asked about: the namespaces of the
@@ -45,7 +45,7 @@ func failing(at forwarder.Lane, lanes []forwarder.LaneStats) error {
 	const most = 400 // bytes of an error
 	for _, l := range lanes {
 		if l.Lane == at && l.Failing != "" {
-			return serviceerror.NewFailedPrecondition("starts fail: " + sentry.Cut(l.Failing, most))
+			return serviceerror.NewFailedPrecondition("starts fail: " + text.Cut(l.Failing, most))
 		}
 	}
 	return nil

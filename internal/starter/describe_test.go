@@ -1,0 +1,68 @@
+package starter_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"go.temporal.io/sdk/client"
+
+	"sentry-temporal/internal/starter"
+)
+
+// noting is a client that notes what is to be started, and starts nothing.
+type noting struct {
+	client.Client
+	options *client.StartWorkflowOptions
+}
+
+var errNoted = errors.New("noted")
+
+func (n noting) ExecuteWorkflow(_ context.Context, o client.StartWorkflowOptions, _ any, _ ...any) (client.WorkflowRun, error) {
+	*n.options = o
+	return nil, errNoted
+}
+
+// Servers take a summary of 400 bytes and details of 20,000, as payloads.
+func TestSummaryAndDetailsFitHoweverTheyAreEncoded(t *testing.T) {
+	for name, unit := range map[string]string{
+		"letters": "a", "two bytes": "é", "four bytes": "🧾", "quotes": `"`, "ampersands": "&", "tags": "<>", "backslashes": `\`,
+		"markup": "*_[", "control characters": "\x01", "no characters": "\uffff", "separators": "\u2028",
+	} {
+		t.Run(name, func(t *testing.T) {
+			long := strings.Repeat(unit, 3000)
+			issue := map[string]any{
+				"id": long, "shortId": long, "title": long, "culprit": long, "level": long, "firstSeen": long, "project": map[string]any{"slug": long},
+				"web_url": "https://acme.sentry.io/issues/1/?" + strings.Repeat("&", 967),
+			}
+			body, err := json.Marshal(map[string]any{"action": "created", "data": map[string]any{"issue": issue}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var o client.StartWorkflowOptions
+			s := startsOf(starter.ConnectionsTo(noting{options: &o}, "n"), slog.New(slog.DiscardHandler), all...)
+			if _, err := s.Start(t.Context(), envelope("sentry.issue.created", string(body))); !errors.Is(err, errNoted) {
+				t.Fatal(err)
+			}
+			if !strings.Contains(o.StaticDetails, "](https://acme.sentry.io/") {
+				t.Errorf("there is no link in %s", o.StaticDetails)
+			}
+			for what, part := range map[string]struct {
+				text string
+				most int
+			}{"summary": {o.StaticSummary, 400}, "details": {o.StaticDetails, 20_000}} {
+				payload, err := starter.DataConverter().ToPayload(part.text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if size := payload.Size(); size > part.most || !utf8.ValidString(part.text) {
+					t.Errorf("the %s is %d bytes as a payload: %q", what, size, part.text)
+				}
+			}
+		})
+	}
+}
