@@ -17,6 +17,7 @@ import (
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/telemetry"
+	"sentry-temporal/internal/text"
 	"sentry-temporal/internal/web"
 )
 
@@ -223,7 +224,7 @@ func (a *admin) change(c *gin.Context, done string, state journal.State, allowed
 	defer cancel()
 	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(changeTimeout + time.Minute)) // at worst the answer is lost
 	n, err := do(ctx, f)
-	log := a.who(c).With(keyChange, done, keyDeliveries, n, keyParameters, sentry.Cut(given.Encode(), maxParameters))
+	log := a.who(c).With(keyChange, done, keyDeliveries, n, keyParameters, text.Cut(given.Encode(), maxParameters))
 	switch {
 	case errors.Is(err, journal.ErrFull):
 		log.WarnContext(ctx, "journal changed in part", telemetry.KeyError, err.Error())
