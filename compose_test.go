@@ -28,6 +28,7 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver"
@@ -51,6 +52,7 @@ type service struct {
 	Volumes     []string             `yaml:"volumes"`
 	DependsOn   map[string]condition `yaml:"depends_on"`
 	Healthcheck yaml.Node            `yaml:"healthcheck"`
+	MemLimit    string               `yaml:"mem_limit"`
 }
 
 type build struct {
@@ -171,6 +173,33 @@ func configurationVariables(t *testing.T) (variables map[string]string, ofIntegr
 		t.Fatalf("these cannot be all variables: %v, %v", slices.Sorted(maps.Keys(variables)), ofIntegration)
 	}
 	return variables, ofIntegration
+}
+
+// What the Go runtime does not count, such as pages of the journal, needs a place
+// beside what it may take.
+func TestDeploymentLeavesMemoryBesideThatOfGo(t *testing.T) {
+	for _, name := range programs {
+		s := readDeployment(t).Services[name]
+		if limit := quantity(t, strings.ToUpper(s.MemLimit)+"i"); !leavesMemory(t, s.Environment["GOMEMLIMIT"], limit) {
+			t.Errorf("%s: of %s Go may take %s", name, s.MemLimit, s.Environment["GOMEMLIMIT"])
+		}
+	}
+}
+
+// leavesMemory reports whether a fifth of limit is left with a GOMEMLIMIT.
+func leavesMemory(t *testing.T, goLimit string, limit resource.Quantity) bool {
+	t.Helper()
+	ofGo := quantity(t, strings.TrimSuffix(goLimit, "B"))
+	return ofGo.Value() > 0 && ofGo.Value()*5 <= limit.Value()*4
+}
+
+func quantity(t *testing.T, text string) resource.Quantity {
+	t.Helper()
+	q, err := resource.ParseQuantity(text)
+	if err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return q
 }
 
 func TestDeploymentPinsItsImages(t *testing.T) {
