@@ -368,7 +368,7 @@ func TestProductionDocumentAppliesTheManifests(t *testing.T) {
 }
 
 func TestProductionDocumentHasTheSizesOfTheDeployments(t *testing.T) {
-	memory := regexp.MustCompile("(?m)^\\| memory \\| (.*) \\| (.*) \\|$").FindStringSubmatch(read(t, "docs/production.md"))
+	memory := regexp.MustCompile(`(?m)^\| memory \| (.*) \| (.*) \|$`).FindStringSubmatch(read(t, "docs/production.md"))
 	if memory == nil {
 		t.Fatal("it has no row on memory")
 	}
