@@ -43,13 +43,13 @@ type sizeClass struct {
 }
 
 // newBudget returns a budget for bodies of at most so many bytes. It is 40 MiB
-// for those up to 4 MiB, and three of the largest for those beyond.
+// for those up to 4 MiB, and twice the largest for those beyond.
 func newBudget(most int64) *budget {
 	return &budget{classes: []*sizeClass{
 		{most: 64 << 10, share: 12 << 20},
 		{most: 1 << 20, share: 12 << 20},
 		{most: 4 << 20, share: 16 << 20},
-		{most: most, share: 3 * most},
+		{most: most, share: 2 * most},
 	}}
 }
 

@@ -3,8 +3,8 @@
 // was acknowledged has exactly one completed run of each workflow that wants it;
 // it breaks one of two integrations in every way and measures what the other
 // notices; it has one project storm and looks after another; it rotates the Client
-// Secret beside a flood of strangers; and it restarts ingresses and wants no delivery
-// to be refused.
+// Secret beside a flood of strangers; it restarts ingresses and wants no delivery to
+// be refused; and it has strangers attack and measures what deliveries notice.
 package main
 
 import (
@@ -31,7 +31,7 @@ func main() {
 	flags.IntVar(&o.rate, "rate", 300, "send this many a second while everything is killed")
 	flags.IntVar(&o.turns, "turns", 3, "break each thing this many times")
 	flags.StringVar(&o.breaks, "break", "", "break only what has this in its name, such as delet")
-	flags.StringVar(&o.only, "only", "", "do only this: kills, domains, storm, rotation or restarts")
+	flags.StringVar(&o.only, "only", "", "do only this: kills, domains, storm, rotation, restarts or attack")
 	flags.IntVar(&o.restarts, "restarts", 100, "restart ingresses this many times, with the socket held and behind nginx")
 	flags.StringVar(&o.dir, "dir", "", "keep everything in this directory (default: a temporary one, in memory if there is /dev/shm)")
 	flag.Parse()
@@ -90,6 +90,9 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		}},
 		{"restarts", func(ctx context.Context, dir string) error {
 			return (&restarts{times: o.restarts, rate: 100, patience: time.Second, dir: dir, binaries: binaries, out: out}).run(ctx)
+		}},
+		{"attack", func(ctx context.Context, dir string) error {
+			return (&attack{connections: 300, seconds: 10, breaks: o.breaks, dir: dir, binaries: binaries, out: out}).run(ctx)
 		}},
 	} {
 		if o.only != "" && o.only != part.name {
