@@ -287,7 +287,6 @@ func (h *handler) verified(w http.ResponseWriter, r *http.Request, integration s
 	if err != nil {
 		return nil, err
 	}
-	setReadDeadline(w, time.Time{})
 	if err := h.Keyring.Verify(integration, body, signature); err != nil {
 		h.hold(err, r, integration, body, d.Time)
 		return nil, unsigned(err, r.Header, false)
