@@ -10,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"sentry-temporal/cmd/internal/hook"
 	"sentry-temporal/cmd/internal/process"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver/devservertest"
+	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 )
 
@@ -114,15 +116,12 @@ func TestTheAdminAddressAnswersUntilTheDeliveriesUnderWayAreDone(t *testing.T) {
 		cfg := config.Ingress{Common: common(away), MaxBodyBytes: 1 << 20, JournalDir: t.TempDir()}
 		ended <- process.Ingress(ctx, cfg, p, a, log)
 	}()
-	go func() {
-		conn, err := net.Dial("tcp", p.Addr().String())
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		_, _ = conn.Write([]byte("POST /webhooks/nobody HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"))
-		_, _ = conn.Read(make([]byte, 1))
-	}()
+	body, err := sentry.Sample("issue.created")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := hook.Delivery{URL: "http://" + p.Addr().String() + "/webhooks/sentry", Secret: "s1", RequestID: sentry.NewRequestID(), Body: body}
+	go func() { _, _ = hook.Send(context.Background(), d) }() // it is cut off
 	<-underWay
 	stop()
 	<-isCut // until it is let go on, the ingress stops
@@ -149,7 +148,7 @@ func TestTheAdminAddressAnswersUntilTheDeliveriesUnderWayAreDone(t *testing.T) {
 }
 
 // shutdownDelay is long enough to see what happens meanwhile.
-const shutdownDelay = 4 * time.Second
+const shutdownDelay = 6 * time.Second
 
 func TestAnIngressGoesOnForAWhileWhenItIsToStop(t *testing.T) {
 	t.Parallel()
@@ -201,7 +200,9 @@ func TestAWorkerGoesOnForAWhileWhenItIsToStop(t *testing.T) {
 	if code := ready(t, admin).code; code != http.StatusServiceUnavailable {
 		t.Errorf("while it is to stop /readyz answered %d", code)
 	}
-	if err := begin(t, c, queue, "triage_sentry_issue").Get(t.Context(), nil); err != nil {
+	soon, cancel := context.WithTimeout(t.Context(), shutdownDelay) // nobody is there after that
+	defer cancel()
+	if err := begin(t, c, queue, "triage_sentry_issue").Get(soon, nil); err != nil {
 		t.Error(err)
 	}
 	if err := <-ended; err != nil {
