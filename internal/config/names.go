@@ -19,12 +19,15 @@ var others = []string{
 	"TRIAGE_", "ADMIN_HOSTS", "ADMIN_TOKEN", "SHUTDOWN_DELAY", "ROUTES_FILE", "DESTINATIONS_FILE", "ARCHIVE_URL",
 }
 
-// takenBy returns the variable, or the beginning of variables, that would be
+// takenBy returns the variable, or the variables as in TEMPORAL_*, that would be
 // mixed up with those of an integration of that name; "" without any.
 func takenBy(name string) string {
 	prefix := strings.ToUpper(name) + "_"
 	for _, variable := range slices.Concat(variablesOf("", &raw{}), others) {
-		if strings.HasPrefix(variable, prefix) || strings.HasSuffix(variable, "_") && strings.HasPrefix(prefix, variable) {
+		if family := strings.HasSuffix(variable, "_"); family && strings.HasPrefix(prefix, variable) {
+			return variable + "*"
+		}
+		if strings.HasPrefix(variable, prefix) {
 			return variable
 		}
 	}
