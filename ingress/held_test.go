@@ -335,6 +335,20 @@ func TestAFileThatCannotBeUsedLeavesTheSecretsFromBefore(t *testing.T) {
 	}
 }
 
+func TestAnOddSecretIsTakenWithAWarning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newRotated(t, &starts{}, t.TempDir())
+		x.put(t, newSecret[:32]+","+secret)
+		pass(soon)
+		if status := x.send(t, "sentry", from("u", 1), newSecret[:32]); status != http.StatusAccepted {
+			t.Errorf("the answer is %d", status)
+		}
+		if n := strings.Count(x.logs.String(), `"WARN"`); n != 1 {
+			t.Errorf("the log has %d warnings: %s", n, x.logs.String())
+		}
+	})
+}
+
 // To open a pipe that nobody writes to hangs, as a disk may.
 func TestAFileThatHangsKeepsNoDeliveryWaiting(t *testing.T) {
 	x := newRotated(t, &starts{}, t.TempDir())

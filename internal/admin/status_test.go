@@ -333,6 +333,22 @@ func TestThePageShowsTheConfiguration(t *testing.T) {
 	}
 }
 
+func TestThePageShowsThatSignaturesDoNotMatchAnyMore(t *testing.T) {
+	w := newWatched(t, nil)
+	w.deliver(t, w.signed(t, "sentry", issueBody))
+	if page := w.page(t, ""); strings.Contains(page, "rotated in Sentry") {
+		t.Error("the page speaks of a rotation when there is none")
+	}
+	w.deliver(t, w.signed(t, "sentry", issueBody, header(sentry.HeaderSignature, sentry.Sign("another", []byte(issueBody)))))
+	has(t, w.page(t, ""), "Client Secret of sentry", "restart the ingress", "1 refused, 0 held")
+
+	state := keyring.State{Integration: "sentry", Secrets: 2, FromFile: true, Mismatches: 40, Held: 30, Taken: 7, Dropped: 3, Problem: "open the file: no such file"}
+	w = newWatched(t, nil, func(o *admin.Options) {
+		o.Status.Secrets = func() []keyring.State { return []keyring.State{state, {Integration: "mobile"}} }
+	})
+	has(t, w.page(t, ""), "is taken then", "40 refused, 30 held, 7 taken, 3 dropped", "7 held deliveries taken", "open the file: no such file")
+}
+
 func TestWhatMayBeWrongIsOnThePage(t *testing.T) {
 	w := newWatched(t, nil, func(o *admin.Options) {
 		o.Status.Warnings = []config.Problem{{Variable: "SENTRY_CLIENT_SECRETS", Text: "is not read <b>"}}

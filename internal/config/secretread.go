@@ -45,12 +45,15 @@ func (l *loader) secrets(variable, value, file string) (all []Secret, from strin
 func (l *loader) clientSecrets(variable, value, file string) []Secret {
 	all, from := l.secrets(variable, value, file)
 	for i, secret := range all {
-		if secret.known() == "" && !sentrySecret.MatchString(string(secret)) {
+		if secret.known() == "" && !secret.MadeBySentry() {
 			l.warn(from, "is not 64 hex digits, as what Sentry shows is (secret %d of %d)", i+1, len(all))
 		}
 	}
 	return all
 }
+
+// MadeBySentry reports whether s has the form of a Client Secret.
+func (s Secret) MadeBySentry() bool { return sentrySecret.MatchString(string(s)) }
 
 // warnOfShared warns of a secret that two integrations have: in Sentry each has
 // its own.

@@ -194,6 +194,9 @@ func (r *ring) read(done chan struct{}) {
 	}
 	r.valid.Store(texts)
 	r.log.Info("the Client Secrets have changed", "secrets", len(*texts))
+	if slices.ContainsFunc(all, func(s config.Secret) bool { return !s.MadeBySentry() }) {
+		r.log.Warn("one of the Client Secrets is not 64 hex digits, as what Sentry shows is")
+	}
 	select {
 	case r.changed <- struct{}{}:
 	default:
