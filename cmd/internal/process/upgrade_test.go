@@ -101,6 +101,10 @@ func TestACopyOfTheJournalThatIsOutOfDateStartsNothingTwice(t *testing.T) {
 		return described.GetWorkflowExecutionInfo().GetExecution().GetRunId()
 	}
 	first := forward(dir)
+	runWorker(t, address)
+	if err := c.GetWorkflow(t.Context(), answer.Runs[0].WorkflowID, first).Get(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
 	if again := forward(backup); again != first {
 		t.Errorf("the run was %s, and after the copy was put back it is %s", first, again)
 	}
