@@ -234,7 +234,7 @@ func TestBodiesOfStrangersTakeBoundedMemory(t *testing.T) {
 		attack(t, to, 20, 4<<20)
 		attack(t, to, 50, 1<<20)
 		attack(t, to, 500, 60<<10)
-		if grown := heap() - before; grown > (40+2*8)<<20+36<<20 { // and the bodies that are sent, and what connections take
+		if grown := heap() - before; grown > (28+2*8)<<20+36<<20 { // and the bodies that are sent, and what connections take
 			t.Errorf("%d MiB are held", grown>>20)
 		}
 	})
@@ -299,10 +299,10 @@ func TestASlowDeliveryIsNotCutOffForLargerOnes(t *testing.T) {
 
 // What strangers hold is taken from them for one that waits, and not sooner.
 func TestADeliveryWaitsForStrangersOfItsSizeNoLongerThanTheirPatience(t *testing.T) {
-	for _, size := range []int{60 << 10, 4 << 20, 8 << 20} {
+	for size, strangers := range map[int]int{60 << 10: 136, 4 << 20: 3, 8 << 20: 2} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, to *pipes) {
-				attack(t, to, (16<<20)/size, size)
+				attack(t, to, strangers, size)
 				signature, body := delivery(size)
 				if status, _, took := exchange(t, to.dial(t), head(signature, size), body); status != 202 || took > 300*time.Millisecond {
 					t.Errorf("answered %d after %s", status, took)

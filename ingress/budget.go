@@ -38,17 +38,18 @@ type sizeClass struct {
 	most    int64 // size of the largest body that it is for
 	share   int64
 	taken   int64
+	leaving int64     // of it by what is cut off and not gone yet
 	arrive  list.List // of *claim that may be cut off; those that have held some of it for longest first
 	waiting []*claim
 }
 
-// newBudget returns a budget for bodies of at most so many bytes. It is 40 MiB
+// newBudget returns a budget for bodies of at most so many bytes. It is 28 MiB
 // for those up to 4 MiB, and twice the largest for those beyond.
 func newBudget(most int64) *budget {
 	return &budget{classes: []*sizeClass{
-		{most: 64 << 10, share: 12 << 20},
-		{most: 1 << 20, share: 12 << 20},
-		{most: 4 << 20, share: 16 << 20},
+		{most: 64 << 10, share: 8 << 20},
+		{most: 1 << 20, share: 8 << 20},
+		{most: 4 << 20, share: 12 << 20},
 		{most: most, share: 2 * most},
 	}}
 }
@@ -148,6 +149,9 @@ func (s *sizeClass) serve() time.Duration {
 		if s.give(next) {
 			continue
 		}
+		if s.taken-s.leaving+next.more(s) <= s.share {
+			break // there is room soon
+		}
 		longest := s.longestFor(next)
 		if longest == nil {
 			break
@@ -157,7 +161,8 @@ func (s *sizeClass) serve() time.Duration {
 		}
 		longest.lost = true
 		longest.stopWaiting()
-		longest.giveBack()
+		longest.leaveArrivals()
+		s.leaving += longest.held
 		longest.cut()
 	}
 	return patience
@@ -165,10 +170,7 @@ func (s *sizeClass) serve() time.Duration {
 
 // give gives c what it waits for, if that is there.
 func (s *sizeClass) give(c *claim) bool {
-	more := c.wanted
-	if c.class == s {
-		more -= c.held
-	}
+	more := c.more(s)
 	if s.taken+more > s.share {
 		return false
 	}
@@ -183,6 +185,14 @@ func (s *sizeClass) give(c *claim) bool {
 	c.held = c.wanted
 	c.stopWaiting()
 	return true
+}
+
+// more is what c has to take of s to hold what it waits for.
+func (c *claim) more(s *sizeClass) int64 {
+	if c.class == s {
+		return c.wanted - c.held
+	}
+	return c.wanted
 }
 
 // longestFor returns what may be cut off for c: of what is not smaller, that
@@ -223,6 +233,9 @@ func (c *claim) giveBack() {
 		return
 	}
 	c.leaveArrivals()
+	if c.lost {
+		c.class.leaving -= c.held
+	}
 	c.class.taken -= c.held
 	c.class, c.held = nil, 0
 }
