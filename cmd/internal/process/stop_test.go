@@ -233,6 +233,7 @@ func TestTheAdminAddressOfAWorkerAnswersUntilActivitiesUnderWayAreDone(t *testin
 func TestAnAddressThatIsTakenIsNamed(t *testing.T) {
 	away, _ := nowhere(t)
 	taken := listen(t)
+	defer taken.Close() // unused, it would be collected, and its address free
 	for variable, cfg := range map[string]config.Ingress{
 		"LISTEN_ADDR": {ListenAddr: taken.Addr().String(), AdminAddr: "127.0.0.1:0"},
 		"ADMIN_ADDR":  {ListenAddr: "127.0.0.1:0", AdminAddr: taken.Addr().String()},
