@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-	"unicode"
 
 	"github.com/gin-gonic/gin"
 	"golang.org/x/time/rate"
@@ -215,23 +214,12 @@ func (a *admin) login(c *gin.Context) {
 
 // who is a log that tells who asked.
 func (a *admin) who(c *gin.Context) *slog.Logger {
-	log := a.Log.With(keyRemote, c.Request.RemoteAddr, keyUserAgent, printable(c.Request.UserAgent()))
+	log := a.Log.With(keyRemote, c.Request.RemoteAddr, keyUserAgent, cut(c.Request.UserAgent()))
 	if by := c.GetHeader("X-Forwarded-For"); by != "" {
-		log = log.With(keyForwarded, printable(by))
+		log = log.With(keyForwarded, cut(by))
 	}
 	if credential := c.GetString(keyCredential); credential != "" {
 		log = log.With(keyCredential, credential)
 	}
 	return log
-}
-
-// printable returns the beginning of a text without what a terminal would not
-// show as it is.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, cut(s))
 }
