@@ -275,12 +275,16 @@ func TestDeploymentHasNoSecretOfItsOwn(t *testing.T) {
 // Such as an admin address for other containers without a token.
 func TestDeploymentIsConfiguredAsTheProgramsWantIt(t *testing.T) {
 	written := regexp.MustCompile(`^\$\{[A-Z_]+:([?-])([^}]*)\}$`)
+	ofImages := regexp.MustCompile(`(?m)^ENV ([A-Z_]+)=(\S+)$`).FindAllStringSubmatch(string(readFile(t, "Dockerfile")), -1)
 	for name, load := range map[string]func() error{
 		"ingress": func() error { _, err := config.LoadIngress(); return err },
 		"worker":  func() error { _, err := config.LoadWorker(); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			setOnlyTheSecret(t)
+			for _, m := range ofImages {
+				t.Setenv(m[1], m[2])
+			}
 			for variable, value := range readDeployment(t).Services[name].Environment {
 				switch m := written.FindStringSubmatch(value); {
 				case m == nil:
