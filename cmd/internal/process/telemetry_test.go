@@ -47,6 +47,7 @@ import (
 type spans struct {
 	mu      sync.Mutex
 	all     []*otlp.Span
+	refused int           // batches
 	arrived chan struct{} // of capacity 1
 }
 
@@ -67,12 +68,13 @@ func (s *spans) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = proto.Unmarshal(body, &request)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err != nil {
+		s.refused++
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, resource := range request.GetResourceSpans() {
 		for _, scope := range resource.GetScopeSpans() {
 			s.all = append(s.all, scope.GetSpans()...)
