@@ -412,7 +412,7 @@ func troubled(t *testing.T) (address string) {
 		Log:     slog.New(slog.DiscardHandler),
 		Status: &admin.Status{
 			Integrations: integrations, Workflows: workflows.All, Recent: recent, Guessed: true,
-			Warnings: []config.Problem{{Variable: "MOBILE_APPLICATIONS_CLIENT_SECRET_FILE", Text: "is not 64 hex digits, as what Sentry shows is"}},
+			Warnings:   []config.Problem{{Variable: "MOBILE_APPLICATIONS_CLIENT_SECRET_FILE", Text: "is not 64 hex digits, as what Sentry shows is"}},
 			WebhookURL: "https://" + strings.Repeat("hooks.", 20) + "example.com",
 			Journal: func() journal.Stats {
 				return journal.Stats{Pending: 42, PendingBytes: 3 << 20, OldestAge: time.Minute, Parked: 3, ParkedBytes: 1 << 20}

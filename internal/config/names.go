@@ -4,6 +4,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/kelseyhightower/envconfig"
 	temporalenv "go.temporal.io/sdk/contrib/envconfig"
@@ -23,7 +24,7 @@ var others = []string{
 // mixed up with those of an integration of that name; "" without any.
 func takenBy(name string) string {
 	prefix := strings.ToUpper(name) + "_"
-	for _, variable := range slices.Concat(variablesOf("", &raw{}), others) {
+	for _, variable := range slices.Concat(ownVariables(), others) {
 		if family := strings.HasSuffix(variable, "_"); family && strings.HasPrefix(prefix, variable) {
 			return variable + "*"
 		}
@@ -33,6 +34,12 @@ func takenBy(name string) string {
 	}
 	return ""
 }
+
+// What is read, and what is read with the name of an integration in front.
+var (
+	ownVariables         = sync.OnceValue(func() []string { return variablesOf("", &raw{}) })
+	integrationVariables = sync.OnceValue(func() []string { return variablesOf("", &rawIntegration{}) })
+)
 
 // variablesOf returns the variables that are read into spec.
 func variablesOf(prefix string, spec any) []string {
@@ -47,7 +54,7 @@ func variablesOf(prefix string, spec any) []string {
 // be read: they are spelled almost like one that is, or are those of an
 // integration that is not in the list.
 func (l *loader) lookAround(integrations []Integration) {
-	read := slices.Concat(variablesOf("", &raw{}), temporalVariables())
+	read := slices.Concat(ownVariables(), temporalVariables())
 	common := len(read)
 	for _, integration := range integrations {
 		read = append(read, variablesOf(strings.ToUpper(integration.Name), &rawIntegration{})...)
@@ -73,6 +80,9 @@ func meant(name string, common, ofIntegrations []string) string {
 	const most = 2 // wrong characters
 	nearest, found := most+1, ""
 	for _, variable := range slices.Concat(common, ofIntegrations) {
+		if longer := len(name) - len(variable); longer > most || longer < -most {
+			continue
+		}
 		if d := distance(strings.ToUpper(name), variable); d < nearest {
 			nearest, found = d, variable
 		}
@@ -88,7 +98,7 @@ func meant(name string, common, ofIntegrations []string) string {
 // ownerOf returns the name of the integration that a variable would be one of, ""
 // if it would be one of none.
 func ownerOf(variable string) string {
-	for _, suffix := range variablesOf("", &rawIntegration{}) {
+	for _, suffix := range integrationVariables() {
 		prefix, is := strings.CutSuffix(variable, "_"+suffix)
 		name := strings.ToLower(prefix)
 		// Many programs have a variable called NAMESPACE.
