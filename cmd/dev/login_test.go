@@ -20,6 +20,7 @@ import (
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/starter"
 )
 
@@ -40,6 +41,7 @@ func guardedPage(t *testing.T, ui string) (address string) {
 		Status: &admin.Status{
 			Integrations: integrations, Recent: admin.NewRecent(integrations),
 			Journal: func() journal.Stats { return journal.Stats{} },
+			Secrets: keyring.New(integrations, "", slog.New(slog.DiscardHandler)).States,
 		},
 	}))
 	t.Cleanup(server.Close)
