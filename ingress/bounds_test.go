@@ -342,6 +342,17 @@ func TestWhoFindsNoMemoryIsToldToComeAgain(t *testing.T) {
 	})
 }
 
+// For a body no smaller one is cut off, so that it may wait in vain.
+func TestWhoWaitsInVainIsToldBeforeSentryGivesUp(t *testing.T) {
+	inBubble(t, func(t *testing.T, to *pipes) {
+		attack(t, to, 1000, 10<<10)
+		signature, body := delivery(60 << 10)
+		if status, closing, took := exchange(t, to.dial(t), head(signature, len(body)), body); status != 500 || !closing || took != 800*time.Millisecond {
+			t.Errorf("answered %d after %s, closing: %t", status, took, closing)
+		}
+	})
+}
+
 // A burst of honest deliveries that is too large for the memory passes one after
 // the other.
 func TestABurstOfLargeDeliveriesIsTaken(t *testing.T) {
