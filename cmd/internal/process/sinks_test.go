@@ -51,14 +51,14 @@ func hostileTexts() []string {
 		"<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "'--><svg/onload=alert(1)>", "javascript:alert(1)", "data:text/html,<script>alert(1)</script>", "</textarea></title><script>alert(1)</script>",
 		"[click](javascript:alert(1))", "![i](//evil.example/i.png)", "# h\n- **b** `c` <https://evil.example>", "{{.Style}}", "${7*7}#{7*7}<%= 7*7 %>", "%s%n%x%d", "'; DROP TABLE runs; --", "../../../etc/passwd", "\\u202e\\x00\\",
 		// long ones
-		strings.Repeat("A", 8000), strings.Repeat("🧾", 3000), strings.Repeat("&\"<", 3000),
+		strings.Repeat("A", 5000), strings.Repeat("🧾", 2000), strings.Repeat("&\"<", 2000),
 	}
 	var texts []string
 	for i, part := range parts {
 		texts = append(texts, part, "before"+part+"behind", strings.Repeat(part, 100), part+parts[(i+7)%len(parts)])
 	}
 	for i, text := range texts {
-		texts[i] = text[:min(len(text), 20_000)]
+		texts[i] = text[:min(len(text), 4_000)]
 	}
 	return texts
 }
