@@ -15,6 +15,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/telemetry"
 	"sentry-temporal/internal/web"
 )
@@ -41,6 +42,9 @@ type Options struct {
 	// Decode decompresses payloads to budget bytes together at most, see
 	// [starter.DecodeWithin]. It is nil in a worker.
 	Decode func(payloads []*commonpb.Payload, budget int64) ([]*commonpb.Payload, error)
+	// Drain makes the process not ready, for balancers, and returns what the journal
+	// has, and whether that is new. It is nil in a worker.
+	Drain  func() (s journal.Stats, began bool)
 	UIURL  string        // base address of the Temporal UI, which may ask the codec
 	Status *Status       // nil for no status page
 	Token  config.Secret // that all but probes and metrics need; "" is none
@@ -62,6 +66,7 @@ type Options struct {
 //	POST /journal/park     keeps pending ones from being started
 //	POST /journal/retry    puts parked ones back
 //	POST /journal/discard  deletes some for good
+//	POST /drain            makes it not ready, and tells what is left, see [Drained]
 //	POST /codec/decode     makes compressed payloads readable for the Temporal UI
 //
 // All but healthz, readyz and metrics answer only what cannot come from a page
@@ -89,6 +94,9 @@ func New(o Options) http.Handler {
 		private.POST("/journal/park", a.park)
 		private.POST("/journal/retry", a.putBack)
 		private.POST("/journal/discard", a.discard)
+	}
+	if o.Drain != nil {
+		private.POST("/drain", a.drain)
 	}
 	if o.Status != nil {
 		status := &statusPage{Status: *o.Status, admin: a}

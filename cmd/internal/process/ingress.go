@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -115,11 +116,15 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	if err := measureTemporal(told.Meter(), watch.States); err != nil {
 		return err
 	}
+	var draining atomic.Bool
 	admins := admin.Options{
 		Alive: []admin.Check{{Name: "journal", Turn: kept.Alive}, {Name: "forwarder", Turn: lanes.Alive}},
 		Ready: func() error {
 			if ctx.Err() != nil {
 				return errors.New("the ingress stops")
+			}
+			if draining.Load() {
+				return errors.New("the ingress is being drained, to stop for good")
 			}
 			return kept.Ready()
 		},
@@ -127,10 +132,14 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		Journal:  kept,
 		Metrics:  told.Metrics(),
 		Decode:   starter.DecodeWithin,
-		UIURL:    cfg.Temporal.UIURL,
-		Token:    cfg.AdminToken,
-		Hosts:    cfg.AdminHosts,
-		Log:      log,
+		Drain: func() (journal.Stats, bool) {
+			began := draining.CompareAndSwap(false, true)
+			return kept.Stats(), began
+		},
+		UIURL: cfg.Temporal.UIURL,
+		Token: cfg.AdminToken,
+		Hosts: cfg.AdminHosts,
+		Log:   log,
 		Status: &admin.Status{
 			Integrations: cfg.Integrations,
 			Warnings:     cfg.Warnings,

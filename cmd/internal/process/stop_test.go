@@ -3,6 +3,8 @@ package process_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -227,6 +229,29 @@ func TestTheAdminAddressOfAWorkerAnswersUntilActivitiesUnderWayAreDone(t *testin
 	<-stopped
 	if _, err := http.Get(admin + "/healthz"); err == nil {
 		t.Error("the admin address is still there")
+	}
+}
+
+// A balancer takes it out, and what still comes is taken.
+func TestAnIngressThatIsDrainedIsNotReadyAndTakesWhatStillComes(t *testing.T) {
+	away, _ := nowhere(t)
+	public, admin, _ := runIngressWith(t, away, t.TempDir())
+	for pending := 1; pending <= 2; pending++ {
+		if answer := send(t, public, integrations[0], "issue.created"); answer.Status != starter.Accepted {
+			t.Errorf("a delivery was answered %+v", answer)
+		}
+		response, err := http.Post(admin+"/drain", "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(response.Body)
+		_ = response.Body.Close() // it is read
+		if want := fmt.Sprintf(`{"pending":%d,"parked":0,"forwarded":0}`, pending); strings.TrimSpace(string(text)) != want {
+			t.Errorf("it answered %s", text)
+		}
+		if code := ready(t, admin).code; code != http.StatusServiceUnavailable {
+			t.Errorf("/readyz answered %d", code)
+		}
 	}
 }
 
