@@ -45,6 +45,7 @@ type connections struct {
 	open  map[net.Conn]*list.Element // nil for those that are kept
 	loose list.List                  // of net.Conn: the others, those that have been the same for longest first
 	until time.Time                  // when requests have to be there; zero while the server goes on
+	gone  chan struct{}              // closed once the server stops and none is open any more
 }
 
 func limit(l net.Listener, log *slog.Logger) *connections {
@@ -52,7 +53,7 @@ func limit(l net.Listener, log *slog.Logger) *connections {
 	return &connections{
 		Listener: l, most: most, files: files, log: log,
 		full: rate.Sometimes{Interval: 10 * time.Second}, fault: rate.Sometimes{Interval: 10 * time.Second},
-		open: map[net.Conn]*list.Element{},
+		open: map[net.Conn]*list.Element{}, gone: make(chan struct{}),
 	}
 }
 
@@ -107,14 +108,19 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// hurry cuts off what has not arrived in time, because the server stops.
-func (c *connections) hurry() {
+// hurry is called when no more are accepted, because the server stops. It cuts off
+// what does not arrive in time. What it returns is closed once none is open.
+func (c *connections) hurry() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.until = time.Now().Add(arriveTimeout)
 	for conn := range c.open {
 		c.cutOff(conn)
 	}
+	if len(c.open) == 0 {
+		close(c.gone)
+	}
+	return c.gone
 }
 
 func (c *connections) cutOff(conn net.Conn) {
@@ -127,7 +133,12 @@ func (c *connections) forget(conn net.Conn) {
 	if place := c.open[conn]; place != nil {
 		c.loose.Remove(place)
 	}
-	delete(c.open, conn)
+	if _, open := c.open[conn]; open {
+		delete(c.open, conn)
+		if len(c.open) == 0 && !c.until.IsZero() {
+			close(c.gone)
+		}
+	}
 }
 
 // keep has a connection make room for no other until its request is answered.

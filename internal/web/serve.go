@@ -48,23 +48,20 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, log
 		ConnContext:       open.context,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	server.RegisterOnShutdown(open.hurry)
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-		defer cancel()
-		err := server.Shutdown(ctx)
-		if errors.Is(err, context.DeadlineExceeded) {
-			log.WarnContext(ctx, "requests under way are cut off", telemetry.KeyAddress, listener.Addr().String())
-			err = server.Close()
-		}
-		stopped <- err
-	})
+	stop := context.AfterFunc(ctx, func() { _ = listener.Close() }) // which ends Serve
 	defer stop()
-	if err := server.Serve(open); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(open); ctx.Err() == nil {
 		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
 	}
-	if err := <-stopped; err != nil {
+	// Not Shutdown: it closes a connection that is accepted and whose request it has
+	// not read yet, without an answer.
+	server.SetKeepAlivesEnabled(false) // closes those that are idle
+	select {
+	case <-open.hurry():
+	case <-time.After(stopTimeout):
+		log.WarnContext(ctx, "requests under way are cut off", telemetry.KeyAddress, listener.Addr().String())
+	}
+	if err := server.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("stop serving %s: %w", listener.Addr(), err)
 	}
 	return nil

@@ -71,15 +71,17 @@ func TestAStopWaitsForWhatIsUnderWay(t *testing.T) {
 	const request = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
 	for name, c := range map[string]struct {
 		sent     string
+		later    string        // a moment after the stop
 		takes    time.Duration // in the handler, once the body is there
 		answered bool
 		from, to time.Duration // how long the stop takes
 	}{
-		"a delivery that takes its time":   {request + "abc", 800 * time.Millisecond, true, 800 * time.Millisecond, time.Second},
-		"a delivery that hangs":            {request + "abc", time.Minute, false, time.Second, time.Second},
-		"a body that never ends":           {request + "a", 0, true, 300 * time.Millisecond, 600 * time.Millisecond},
-		"headers that never end":           {"POST / HTTP/1.1\r\n", 0, false, 300 * time.Millisecond, 600 * time.Millisecond},
-		"a connection on which none comes": {"", 0, false, 300 * time.Millisecond, 600 * time.Millisecond},
+		"a delivery that takes its time":      {request + "abc", "", 800 * time.Millisecond, true, 800 * time.Millisecond, time.Second},
+		"a delivery that hangs":               {request + "abc", "", time.Minute, false, time.Second, time.Second},
+		"a request that comes a moment later": {"", request + "abc", 0, true, 100 * time.Millisecond, 200 * time.Millisecond},
+		"a body that never ends":              {request + "a", "", 0, true, 300 * time.Millisecond, 600 * time.Millisecond},
+		"headers that never end":              {"POST / HTTP/1.1\r\n", "", 0, false, 300 * time.Millisecond, 600 * time.Millisecond},
+		"a connection on which none comes":    {"", "", 0, false, 300 * time.Millisecond, 600 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -107,6 +109,10 @@ func TestAStopWaitsForWhatIsUnderWay(t *testing.T) {
 				synctest.Wait()
 				began := time.Now()
 				stop()
+				if c.later != "" {
+					<-time.After(100 * time.Millisecond)
+					_, _ = io.WriteString(conn, c.later)
+				}
 				if err := <-served; err != nil {
 					t.Error(err)
 				}
