@@ -56,8 +56,12 @@ const maxLogged = 16 << 10
 // readable returns v with its texts clean and bounded, whoever wrote them.
 func readable(v slog.Value) slog.Value {
 	short := func(s string) string { return text.Shorten(text.Clean(s), maxLogged) }
-	if v.Kind() == slog.KindString {
+	switch v.Kind() {
+	case slog.KindString:
 		return slog.StringValue(short(v.String()))
+	case slog.KindAny:
+	default:
+		return v // as an any it would take memory
 	}
 	switch value := v.Any().(type) {
 	case error:
