@@ -349,7 +349,7 @@ type counting struct {
 	lines *int
 }
 
-func (c counting) Enabled(context.Context, slog.Level) bool { return true }
+func (counting) Enabled(context.Context, slog.Level) bool { return true }
 
 func (c counting) Handle(context.Context, slog.Record) error { *c.lines++; return nil }
 

@@ -34,6 +34,7 @@ func TestSummaryAndDetailsFitHoweverTheyAreEncoded(t *testing.T) {
 		"markup": "*_[", "control characters": "\x01", "no characters": "\uffff", "separators": "\u2028",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			long := strings.Repeat(unit, 3000)
 			issue := map[string]any{
 				"id": long, "shortId": long, "title": long, "culprit": long, "level": long, "firstSeen": long, "project": map[string]any{"slug": long},
@@ -44,7 +45,7 @@ func TestSummaryAndDetailsFitHoweverTheyAreEncoded(t *testing.T) {
 				t.Fatal(err)
 			}
 			var o client.StartWorkflowOptions
-			s := startsOf(starter.ConnectionsTo(noting{options: &o}, "n"), slog.New(slog.DiscardHandler), all...)
+			s := startsOf(starter.ConnectionsTo(noting{options: &o}, "n"), slog.New(slog.DiscardHandler), echo)
 			if _, err := s.Start(t.Context(), envelope("sentry.issue.created", string(body))); !errors.Is(err, errNoted) {
 				t.Fatal(err)
 			}
