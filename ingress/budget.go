@@ -26,7 +26,7 @@ var errBusy = errors.New("too much is under way")
 // budget bounds the memory of bodies that are not verified yet, of all
 // connections together. Bodies share it with those of their size only. One that
 // finds its share taken waits; the fewer bytes it lacks, the sooner it has its
-// turn. For one that waits, the body of that size or larger that has been under
+// turn. For one that waits, the body of that size or larger that has made no
 // way for longest is cut off, if it has had its patience.
 type budget struct {
 	mu      sync.Mutex
@@ -39,7 +39,7 @@ type sizeClass struct {
 	share   int64
 	taken   int64
 	leaving int64     // of it by what is cut off and not gone yet
-	arrive  list.List // of *claim that may be cut off; those that have held some of it for longest first
+	arrive  list.List // of *claim that may be cut off; those that have had what they hold for longest first
 	waiting []*claim
 }
 
@@ -50,7 +50,7 @@ func newBudget(most int64) *budget {
 		{most: 64 << 10, share: 8 << 20},
 		{most: 1 << 20, share: 8 << 20},
 		{most: 4 << 20, share: 12 << 20},
-		{most: most, share: 2 * most},
+		{most: most, share: 2 * (most + 1)}, // a byte more shows the end
 	}}
 }
 
@@ -71,7 +71,7 @@ type claim struct {
 
 	class   *sizeClass // that held is of; nil: it holds nothing
 	held    int64
-	since   time.Time     // it holds some of class
+	since   time.Time     // it holds that
 	place   *list.Element // in class.arrive; nil: it may not be cut off
 	from    *sizeClass    // that it waits for; nil: it does not wait
 	wanted  int64         // of it
@@ -156,7 +156,7 @@ func (s *sizeClass) serve() time.Duration {
 		if longest == nil {
 			break
 		}
-		if left := patience - time.Since(longest.since); left > 0 {
+		if left := patience - time.Since(longest.since); left > 0 && longest.from == nil {
 			return left
 		}
 		longest.lost = true
@@ -180,9 +180,11 @@ func (s *sizeClass) give(c *claim) bool {
 		if before != nil {
 			before.serve()
 		}
-		c.class, c.since, c.place = s, time.Now(), s.arrive.PushBack(c)
+		c.class, c.place = s, s.arrive.PushBack(c)
+	} else {
+		s.arrive.MoveToBack(c.place)
 	}
-	c.held = c.wanted
+	c.held, c.since = c.wanted, time.Now()
 	c.stopWaiting()
 	return true
 }
@@ -196,14 +198,20 @@ func (c *claim) more(s *sizeClass) int64 {
 }
 
 // longestFor returns what may be cut off for c: of what is not smaller, that
-// which has held some of s for longest.
+// whose sender has had what it holds for longest. Those that wait, too, are cut
+// off only if nobody else is left who may give something back.
 func (s *sizeClass) longestFor(c *claim) *claim {
+	var waiting *claim
 	for e := s.arrive.Front(); e != nil; e = e.Next() {
-		if other := e.Value.(*claim); other != c && other.size() >= c.size() {
+		switch other := e.Value.(*claim); {
+		case other == c || other.size() < c.size():
+		case other.from == nil:
 			return other
+		case waiting == nil || other.lacks() > waiting.lacks():
+			waiting = other
 		}
 	}
-	return nil
+	return waiting
 }
 
 // size is that of the whole body, as far as it is known.
