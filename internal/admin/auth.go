@@ -32,8 +32,8 @@ const (
 	// maxLogin bounds the form, in bytes.
 	maxLogin = 4 << 10
 
-	// Of wrong tokens this many are looked at at once, and then so many a second.
-	// Over that right ones are refused as well, or guessing would go on.
+	// So many wrong tokens at once, and then a second, are answered 401. Who sends
+	// more is told to stop.
 	wrongAtOnce    = 20
 	wrongPerSecond = 2
 	// The same of log lines about requests that are refused.
