@@ -73,12 +73,12 @@ breaks: bin/temporal ## take each guard out and see the test of it go red
 
 .PHONY: mutate
 mutate: bin/temporal bin/gremlins ## change the code, operator by operator, and count what no test notices
-	@scripts/mutate ./internal/sentry ./internal/triage ./internal/routes ./ingress ./internal/forwarder ./internal/journal ./internal/starter
+	@scripts/mutate ./internal/sentry ./triage ./internal/routes ./ingress ./internal/forwarder ./internal/journal ./internal/starter
 
 .PHONY: lint
 lint: bin/golangci-lint bin/workflowcheck ## check style, correctness and determinism
 	bin/golangci-lint run ./...
-	bin/workflowcheck -show-pos ./workflows/... ./internal/triage/...
+	bin/workflowcheck -show-pos ./workflows/... ./triage/...
 
 .PHONY: screenshots
 screenshots: ## take the pictures in docs/ anew

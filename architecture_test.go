@@ -16,24 +16,26 @@ const module = "sentry-temporal"
 // (internal packages by two). A package may always import its own subpackages
 // and siblings below the same key where that is listed.
 var mayImport = map[string][]string{
-	"cmd":                {"cmd/internal", "ingress", "workflows", "activities", "internal"},
-	"ingress":            {"internal/config", "internal/keyring", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text", "internal/web"},
-	"workflows":          {"workflows", "activities", "internal/triage", "internal/sentry"},
+	"cmd":                {"cmd/internal", "ingress", "worker", "workflows", "activities", "triage", "internal"},
+	"ingress":            {"internal/config", "internal/keyring", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text", "internal/web"},
+	"worker":             {"triage", "internal/admin", "internal/config", "internal/service", "internal/starter", "internal/telemetry", "internal/web"},
+	"workflows":          {"workflows", "activities", "triage"},
 	"activities":         {"internal"},
 	"internal/text":      {},
 	"internal/sentry":    {"internal/text"},
-	"internal/triage":    {"internal/triage", "internal/sentry", "internal/text"},
+	"triage":             {"triage", "internal/sentry", "internal/text"},
 	"internal/build":     {},
 	"internal/config":    {},
 	"internal/telemetry": {"internal/build", "internal/text"},
 	"internal/devserver": {"internal/devserver"},
-	"internal/routes":    {"internal/config", "internal/sentry", "internal/text", "internal/triage"},
+	"internal/routes":    {"internal/config", "internal/sentry", "internal/telemetry", "internal/text", "triage"},
 	"internal/starter":   {"internal/config", "internal/routes", "internal/sentry", "internal/telemetry", "internal/text"},
 	"internal/journal":   {"internal/routes", "internal/sentry", "internal/telemetry", "internal/text"},
 	"internal/forwarder": {"internal/journal", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text"},
+	"internal/service":   {"internal/admin", "internal/config", "internal/starter", "internal/telemetry", "internal/text"},
 	"internal/keyring":   {"internal/config", "internal/sentry", "internal/telemetry"},
-	"internal/web":       {"internal/sentry", "internal/starter", "internal/telemetry"},
-	"internal/admin":     {"internal/config", "internal/journal", "internal/keyring", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text", "internal/triage", "internal/web"},
+	"internal/web":       {"internal/routes", "internal/sentry", "internal/starter", "internal/telemetry"},
+	"internal/admin":     {"internal/config", "internal/journal", "internal/keyring", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text", "internal/web", "triage"},
 }
 
 // mayImportOutside narrows what a package may use from elsewhere.

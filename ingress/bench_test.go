@@ -152,7 +152,7 @@ type inboxFunc struct {
 	start func(context.Context, sentry.Envelope) ([]starter.Run, error)
 }
 
-func (f *inboxFunc) Deliver(ctx context.Context, env sentry.Envelope, _ sentry.Subject, _ time.Duration) (string, []starter.Run, error) {
+func (f *inboxFunc) Deliver(ctx context.Context, env sentry.Envelope, _ sentry.Delivery, _ time.Duration) (starter.Taken, error) {
 	runs, err := f.start(ctx, env)
-	return env.IdempotencyKey, runs, err
+	return starter.Taken{Key: env.IdempotencyKey, Runs: runs}, err
 }

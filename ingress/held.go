@@ -49,19 +49,19 @@ func TakeHeld(inbox Inbox, log *slog.Logger) func(context.Context, keyring.Held)
 		}()
 		ctx, cancel := context.WithTimeout(telemetry.WithTraceParent(ctx, held.Trace), takeTimeout)
 		defer cancel()
-		_, runs, err := inbox.Deliver(ctx, held.Envelope, sentry.SubjectOf(held.Envelope.Body), 0)
+		taken, err := inbox.Deliver(ctx, held.Envelope, sentry.DeliveryOf(held.Envelope), 0)
 		if err != nil {
 			return err
 		}
-		ids := make([]string, len(runs))
-		for i, run := range runs {
+		ids := make([]string, len(taken.Runs))
+		for i, run := range taken.Runs {
 			ids[i] = run.WorkflowID
 		}
 		log.InfoContext(ctx, "held delivery",
 			telemetry.KeyRequestID, clip(held.Envelope.Headers[strings.ToLower(sentry.HeaderRequestID)]),
 			telemetry.KeyIntegration, held.Envelope.IntegrationID,
 			telemetry.KeyEvent, held.Envelope.EventType,
-			telemetry.KeyOutcome, string(starter.Overall(runs)),
+			telemetry.KeyOutcome, string(starter.Overall(taken.Runs)),
 			telemetry.KeyWorkflowIDs, ids)
 		return nil
 	}

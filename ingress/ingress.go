@@ -20,6 +20,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"sentry-temporal/internal/keyring"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
@@ -29,12 +30,11 @@ import (
 
 // Inbox takes deliveries in.
 type Inbox interface {
-	// Deliver keeps env, which is about subject, or has it started, and
-	// returns the idempotency key that it has there and a run for each
-	// workflow that wants it: none is fine. An error means that env may be
-	// lost. With wait it also waits that long for the runs to start. It is
-	// idempotent and obeys ctx's deadline.
-	Deliver(ctx context.Context, env sentry.Envelope, subject sentry.Subject, wait time.Duration) (key string, runs []starter.Run, err error)
+	// Deliver keeps env, whose typed view d is, or has it started, and returns
+	// what became of it: no run is fine. An error means that env may be lost.
+	// With wait it also waits that long for the runs to start. It is idempotent
+	// and obeys ctx's deadline.
+	Deliver(ctx context.Context, env sentry.Envelope, d sentry.Delivery, wait time.Duration) (starter.Taken, error)
 }
 
 // Options are what an ingress is made of.
@@ -72,6 +72,7 @@ type answer struct {
 	Event          string         `json:"event"`
 	IdempotencyKey string         `json:"idempotency_key"`
 	Runs           []starter.Run  `json:"runs"`
+	Skipped        []routes.Skip  `json:"skipped,omitempty"`
 }
 
 // New returns the public handler: POST /webhooks/{integration} and nothing
@@ -128,7 +129,8 @@ func (h *handler) deliver(c *gin.Context) {
 		}
 		c.PureJSON(http.StatusAccepted, answer{
 			Status: starter.Status(d.Outcome), Event: d.Event, IdempotencyKey: key,
-			Runs: append([]starter.Run{}, d.Runs...), // [] in JSON, not null
+			Runs:    append([]starter.Run{}, d.Runs...), // [] in JSON, not null
+			Skipped: d.Skipped,
 		})
 		h.tell(c, d, slog.LevelInfo, nil)
 		return
@@ -198,6 +200,9 @@ func (h *handler) log(ctx context.Context, d web.Delivery, level slog.Level, ref
 		}
 		attrs = append(attrs, slog.Any(telemetry.KeyWorkflowIDs, ids))
 	}
+	if len(d.Skipped) > 0 {
+		attrs = append(attrs, slog.Any(telemetry.KeySkipped, d.Skipped))
+	}
 	if refusal != nil {
 		attrs = append(attrs, slog.String(telemetry.KeyReason, refusal.words))
 		if refusal.cause != nil {
@@ -235,17 +240,19 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, integration strin
 	}
 	env := sentry.NewEnvelope(integration, event, r.Header, body, d.Time)
 	d.Event = event
-	d.Subject = sentry.SubjectOf(env.Body)
+	delivery := sentry.DeliveryOf(env)
+	d.Subject = delivery.Subject
 
 	// Sentry hanging up must not stop what has begun.
 	left := max(answerTimeout-time.Since(d.Time), minKeepTimeout)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), left+wait)
 	defer cancel()
-	if key, d.Runs, err = h.Inbox.Deliver(ctx, env, d.Subject, wait); err != nil {
-		d.Runs = nil
+	taken, err := h.Inbox.Deliver(ctx, env, delivery, wait)
+	if err != nil {
 		return "", &refusal{status: http.StatusInternalServerError, words: "the delivery could not be kept, send it again", hint: hintNotKept, cause: err}
 	}
-	return key, nil
+	d.Runs, d.Skipped = taken.Runs, taken.Skipped
+	return taken.Key, nil
 }
 
 // preferredWait returns how long the sender would like to wait for the runs to

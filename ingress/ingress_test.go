@@ -42,16 +42,16 @@ type starts struct {
 	start func(context.Context, sentry.Envelope) ([]starter.Run, error) // nil: one started run
 }
 
-func (s *starts) Deliver(ctx context.Context, env sentry.Envelope, _ sentry.Subject, wait time.Duration) (string, []starter.Run, error) {
+func (s *starts) Deliver(ctx context.Context, env sentry.Envelope, _ sentry.Delivery, wait time.Duration) (starter.Taken, error) {
 	s.mu.Lock()
 	s.envs = append(s.envs, env)
 	s.waits = append(s.waits, wait)
 	s.mu.Unlock()
 	if s.start != nil {
 		runs, err := s.start(ctx, env)
-		return env.IdempotencyKey, runs, err
+		return starter.Taken{Key: env.IdempotencyKey, Runs: runs}, err
 	}
-	return env.IdempotencyKey, []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:" + env.IdempotencyKey, RunID: "run", Status: starter.Started}}, nil
+	return starter.Taken{Key: env.IdempotencyKey, Runs: []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:" + env.IdempotencyKey, RunID: "run", Status: starter.Started}}}, nil
 }
 
 func (s *starts) seen() []sentry.Envelope {

@@ -2,7 +2,7 @@
 package workflows
 
 import (
-	"sentry-temporal/internal/triage"
+	"sentry-temporal/triage"
 	"sentry-temporal/workflows/logcomment"
 	"sentry-temporal/workflows/triageissue"
 )

@@ -23,7 +23,7 @@ import (
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
-	"sentry-temporal/internal/triage"
+	"sentry-temporal/triage"
 	"sentry-temporal/workflows"
 )
 
@@ -126,7 +126,7 @@ func recordHistory(t *testing.T, w triage.Workflow, file string) {
 	}
 	defer connections.Close()
 	env := sampleFor(t, w)
-	plan := routes.NewPlanner([]triage.Workflow{w}, integrations).Plan(env, sentry.SubjectOf(env.Body))
+	plan := routes.NewPlanner([]triage.Workflow{w}, integrations, slog.New(slog.DiscardHandler)).Plan(sentry.DeliveryOf(env)).For(env.IdempotencyKey)
 	start, err := starter.New(connections, slog.New(slog.DiscardHandler)).Prepare(env, plan)
 	if err != nil {
 		t.Fatal(err)

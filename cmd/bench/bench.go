@@ -316,7 +316,7 @@ func (b *bench) drain(ctx context.Context, connections *starter.Connections, env
 	}
 	defer kept.Close()
 	starts := starter.New(connections, slog.New(slog.DiscardHandler))
-	planner := routes.NewPlanner(workflows.All, integrations)
+	planner := routes.NewPlanner(workflows.All, integrations, slog.New(slog.DiscardHandler))
 	forwarding, stop := context.WithCancel(ctx)
 	go starts.Run(forwarding) // knows what the namespace takes, as in the ingress
 	done := make(chan struct{}, len(envelopes))
@@ -342,11 +342,11 @@ func (b *bench) drain(ctx context.Context, connections *starter.Connections, env
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(200)
 	for _, env := range envelopes {
-		subject := sentry.SubjectOf(env.Body)
+		delivery := sentry.DeliveryOf(env)
 		group.Go(func() error {
 			_, err := kept.Append(ctx, journal.Arrival{
-				Envelope: env, Subject: subject,
-				Plan: func(env sentry.Envelope) []routes.Operation { return planner.Plan(env, subject) },
+				Envelope: env, Subject: delivery.Subject,
+				Plan: func(env sentry.Envelope) []routes.Operation { return planner.Plan(delivery).For(env.IdempotencyKey) },
 			})
 			return err
 		})

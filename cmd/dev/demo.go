@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -19,7 +20,7 @@ import (
 	"sentry-temporal/cmd/internal/hook"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
-	"sentry-temporal/internal/triage"
+	"sentry-temporal/triage"
 	"sentry-temporal/workflows"
 )
 
@@ -93,7 +94,7 @@ func (d *demonstration) play(ctx context.Context) error {
 			return err
 		}
 		want := starter.Ignored
-		if len(triage.Wanting(workflows.All, event)) > 0 {
+		if slices.ContainsFunc(workflows.All, func(w triage.Workflow) bool { return w.Wants(event) }) {
 			want = starter.Started
 		}
 		answer, err := d.send(ctx, event, delivery, want)

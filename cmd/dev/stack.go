@@ -11,11 +11,14 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
+	"sentry-temporal/activities"
 	"sentry-temporal/cmd/internal/hook"
 	"sentry-temporal/cmd/internal/process"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver"
 	"sentry-temporal/internal/starter"
+	"sentry-temporal/worker"
+	"sentry-temporal/workflows"
 )
 
 // stack is a Temporal dev server, a worker and an ingress.
@@ -106,9 +109,11 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
-	worker := config.Worker{Common: cfg.Common}
-	worker.Warnings = nil // the ingress tells them
-	group.Go(func() error { return process.Worker(ctx, worker, workerAdmin, s.log) })
+	forWorker := config.Worker{Common: cfg.Common}
+	forWorker.Warnings = nil // the ingress tells them
+	group.Go(func() error {
+		return worker.Serve(ctx, forWorker, workerAdmin, s.log, workflows.All, activities.All...)
+	})
 	group.Go(func() error { return process.Ingress(ctx, cfg, public, admin, s.log) })
 	group.Go(func() error {
 		select {

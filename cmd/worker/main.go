@@ -4,27 +4,17 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"os"
 
+	"sentry-temporal/activities"
 	"sentry-temporal/cmd/internal/process"
 	"sentry-temporal/internal/config"
-	"sentry-temporal/internal/telemetry"
+	"sentry-temporal/worker"
+	"sentry-temporal/workflows"
 )
 
 func main() {
 	os.Exit(process.Main("worker", os.Args[1:], config.WorkerAdminAddr, run, os.Stdout, os.Stderr))
 }
 
-func run(ctx context.Context) error {
-	cfg, err := config.LoadWorker()
-	if err != nil {
-		return err
-	}
-	admin, err := net.Listen("tcp", cfg.AdminAddr)
-	if err != nil {
-		return fmt.Errorf("WORKER_ADMIN_ADDR: %w", err)
-	}
-	return process.Worker(ctx, cfg, admin, telemetry.NewLogger(os.Stderr, cfg.Log.JSON, cfg.Log.Level))
-}
+func run(ctx context.Context) error { return worker.Run(ctx, workflows.All, activities.All...) }

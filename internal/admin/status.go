@@ -19,9 +19,10 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/keyring"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/starter"
-	"sentry-temporal/internal/triage"
 	"sentry-temporal/internal/web"
+	"sentry-temporal/triage"
 )
 
 // Status is what the status page shows. The page has no secret, signature or
@@ -178,12 +179,13 @@ type DeliveryRecord struct {
 	Project     string        `json:"project"`
 	Level       string        `json:"level"`
 	Title       string        `json:"title"`
-	IssueURL    string        `json:"issue_url"`        // the page in Sentry
-	Outcome     string        `json:"outcome"`          // started, existing, accepted, ignored, refused or failed, as it was answered
-	Status      int           `json:"status"`           // of the HTTP answer
-	Reason      string        `json:"reason,omitempty"` // why it was refused or failed, as the sender was told
-	Hint        string        `json:"hint,omitempty"`   // what may set that right
-	Runs        []starter.Run `json:"runs"`             // as they were answered: of one that was accepted then, url leads to its run by now
+	IssueURL    string        `json:"issue_url"`         // the page in Sentry
+	Outcome     string        `json:"outcome"`           // started, existing, accepted, ignored, refused or failed, as it was answered
+	Status      int           `json:"status"`            // of the HTTP answer
+	Reason      string        `json:"reason,omitempty"`  // why it was refused or failed, as the sender was told
+	Hint        string        `json:"hint,omitempty"`    // what may set that right
+	Skipped     []routes.Skip `json:"skipped,omitempty"` // workflows that want the event and do not run for it, and why
+	Runs        []starter.Run `json:"runs"`              // as they were answered: of one that was accepted then, url leads to its run by now
 }
 
 // Issue is what the page calls the issue.
@@ -205,7 +207,7 @@ func recordOf(d remembered) DeliveryRecord {
 		RequestID: d.RequestID, Integration: d.Integration, Event: d.Event,
 		IssueID: d.Subject.IssueID, ShortID: d.Subject.ShortID, Project: d.Subject.Project, Level: d.Subject.Level, Title: d.Subject.Title,
 		IssueURL: webAddress(d.Subject.URL),
-		Outcome:  d.Outcome, Status: d.Status, Reason: d.Reason, Hint: d.Hint,
+		Outcome:  d.Outcome, Status: d.Status, Reason: d.Reason, Hint: d.Hint, Skipped: d.Skipped,
 		Runs: append([]starter.Run{}, d.Runs...), // [] in JSON, not null
 	}
 }

@@ -28,8 +28,8 @@ import (
 	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
-	"sentry-temporal/internal/triage"
 	"sentry-temporal/internal/web"
+	"sentry-temporal/triage"
 )
 
 const (
@@ -42,12 +42,12 @@ const (
 // starts is an Inbox that starts a run for each delivery, or does what it is.
 type starts func(context.Context, sentry.Envelope) ([]starter.Run, error)
 
-func (s starts) Deliver(ctx context.Context, env sentry.Envelope, _ sentry.Subject, _ time.Duration) (string, []starter.Run, error) {
+func (s starts) Deliver(ctx context.Context, env sentry.Envelope, _ sentry.Delivery, _ time.Duration) (starter.Taken, error) {
 	if s == nil {
-		return env.IdempotencyKey, []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:" + env.IdempotencyKey, RunID: "run", Status: starter.Started}}, nil
+		return starter.Taken{Key: env.IdempotencyKey, Runs: []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:" + env.IdempotencyKey, RunID: "run", Status: starter.Started}}}, nil
 	}
 	runs, err := s(ctx, env)
-	return env.IdempotencyKey, runs, err
+	return starter.Taken{Key: env.IdempotencyKey, Runs: runs}, err
 }
 
 // watched is an ingress and the admin handler with the status page on it.

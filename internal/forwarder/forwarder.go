@@ -219,6 +219,14 @@ func (f *Forwarder) Lanes() []LaneStats {
 	return stats
 }
 
+// Failing returns the error for which the lane of a namespace waits, "" if it does
+// not.
+func (f *Forwarder) Failing(connection, namespace string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lanes[Lane{Connection: connection, Namespace: namespace}].Failing
+}
+
 const (
 	// turnEvery is how often the loop turns even when there is nothing to do,
 	// and deadAfter how long it may not.

@@ -109,11 +109,15 @@ func deliveryOf(key string) sentry.Envelope {
 }
 
 // plan plans one start, in the namespace that is called as the integration.
-func plan(env sentry.Envelope, _ sentry.Subject) []routes.Operation {
-	return []routes.Operation{{
-		Kind: routes.Start, Workflow: "triage", WorkflowID: "triage:" + env.IdempotencyKey,
-		Integration: env.IntegrationID, Namespace: env.IntegrationID, TaskQueue: "sentry",
-	}}
+func plan(env sentry.Envelope) []routes.Operation {
+	return planOf(sentry.Delivery{Integration: env.IntegrationID}).For(env.IdempotencyKey)
+}
+
+func planOf(d sentry.Delivery) routes.Plan {
+	return routes.Plan{Operations: []routes.Operation{{
+		Kind: routes.Start, Workflow: "triage", WorkflowID: "triage:",
+		Integration: d.Integration, Namespace: d.Integration, TaskQueue: "sentry",
+	}}}
 }
 
 func openJournal(t testing.TB, dir string, o journal.Options) *journal.Journal {
@@ -130,7 +134,7 @@ func openJournal(t testing.TB, dir string, o journal.Options) *journal.Journal {
 func appendTo(ctx context.Context, j *journal.Journal, env sentry.Envelope, project string) error {
 	subject := sentry.Subject{Project: project}
 	_, err := j.Append(ctx, journal.Arrival{
-		Envelope: env, Subject: subject, Plan: func(env sentry.Envelope) []routes.Operation { return plan(env, subject) },
+		Envelope: env, Subject: subject, Plan: plan,
 	})
 	return err
 }

@@ -28,7 +28,7 @@ type Inbox struct {
 	journal   *journal.Journal
 	forwarder *Forwarder
 	starter   Starter
-	plan      func(sentry.Envelope, sentry.Subject) []routes.Operation
+	plan      func(sentry.Delivery) routes.Plan
 
 	mu     sync.Mutex
 	direct map[string]*semaphore.Weighted // by integration
@@ -43,25 +43,33 @@ type Starter interface {
 
 // NewInbox returns an Inbox. plan tells what is to be done for a delivery; one
 // for which that is nothing is not kept.
-func NewInbox(f *Forwarder, s Starter, plan func(sentry.Envelope, sentry.Subject) []routes.Operation) *Inbox {
+func NewInbox(f *Forwarder, s Starter, plan func(sentry.Delivery) routes.Plan) *Inbox {
 	return &Inbox{journal: f.journal, forwarder: f, starter: s, plan: plan, direct: map[string]*semaphore.Weighted{}}
 }
 
-// Deliver keeps env, which is about subject, and returns the key that it has and
-// its runs: with wait as they were started, if that came soon enough, and else as
-// they are to be. What cannot be kept is started at once, as far as ctx lasts. Of
+// Deliver keeps env, whose typed view d is, and returns what became of it: with wait
+// its runs as they were started, if that came soon enough, and else as they are to
+// be. What cannot be kept is started at once, as far as ctx lasts. Of
 // several deliveries that wait for the same start, one has started the runs; to
 // the others they are existing.
-func (b *Inbox) Deliver(ctx context.Context, env sentry.Envelope, subject sentry.Subject, wait time.Duration) (key string, runs []starter.Run, err error) {
-	if len(b.plan(env, subject)) == 0 {
-		return env.IdempotencyKey, nil, nil
+func (b *Inbox) Deliver(ctx context.Context, env sentry.Envelope, d sentry.Delivery, wait time.Duration) (starter.Taken, error) {
+	plan := b.plan(d)
+	taken := starter.Taken{Key: env.IdempotencyKey, Skipped: plan.Skipped}
+	if plan.Empty() {
+		return taken, nil
 	}
+	var err error
+	taken.Key, taken.Runs, err = b.keep(ctx, env, d.Subject, plan, wait)
+	return taken, err
+}
+
+func (b *Inbox) keep(ctx context.Context, env sentry.Envelope, subject sentry.Subject, plan routes.Plan, wait time.Duration) (key string, runs []starter.Run, err error) {
 	var entered chan outcome
 	var direct []starter.Run
 	a := journal.Arrival{
 		Envelope: env,
 		Subject:  subject,
-		Plan:     func(env sentry.Envelope) []routes.Operation { return b.plan(env, subject) },
+		Plan:     func(env sentry.Envelope) []routes.Operation { return plan.For(env.IdempotencyKey) },
 		Patience: diskPatience,
 		Instead: func(ctx context.Context, env sentry.Envelope, plan []routes.Operation) (_ []journal.Ran, err error) {
 			direct, err = b.startNow(ctx, env, plan)

@@ -27,7 +27,7 @@ func newInbox(t *testing.T, o journal.Options) inbox {
 	t.Helper()
 	j, f := openJournal(t, t.TempDir(), o), newTemporal()
 	forwarder := newForwarder(j, f, Options{})
-	return inbox{NewInbox(forwarder, f, plan), j, forwarder, f}
+	return inbox{NewInbox(forwarder, f, planOf), j, forwarder, f}
 }
 
 // answer is what Deliver says.
@@ -42,10 +42,10 @@ type answer struct {
 func (i inbox) deliver(key string, wait time.Duration) answer {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second+wait)
 	defer cancel()
-	key, runs, err := i.Deliver(ctx, deliveryOf(key), sentry.Subject{}, wait)
-	a := answer{key: key, err: err, status: starter.Overall(runs)}
-	if len(runs) > 0 {
-		a.runID = runs[0].RunID
+	taken, err := i.Deliver(ctx, deliveryOf(key), sentry.Delivery{Integration: "sentry"}, wait)
+	a := answer{key: taken.Key, err: err, status: starter.Overall(taken.Runs)}
+	if len(taken.Runs) > 0 {
+		a.runID = taken.Runs[0].RunID
 	}
 	return a
 }
@@ -75,11 +75,11 @@ func TestADeliveryIsAcceptedAndStartedLater(t *testing.T) {
 
 func TestWhatNoWorkflowWantsIsNotKept(t *testing.T) {
 	i := newInbox(t, journal.Options{})
-	none := NewInbox(i.forwarder, i.temporal, func(sentry.Envelope, sentry.Subject) []routes.Operation { return nil })
-	key, runs, err := none.Deliver(t.Context(), deliveryOf("a"), sentry.Subject{}, time.Second)
+	none := NewInbox(i.forwarder, i.temporal, func(sentry.Delivery) routes.Plan { return routes.Plan{} })
+	taken, err := none.Deliver(t.Context(), deliveryOf("a"), sentry.Delivery{Integration: "sentry"}, time.Second)
 	must(t, err)
-	equal(t, key, "a")
-	equal(t, len(runs), 0)
+	equal(t, taken.Key, "a")
+	equal(t, len(taken.Runs), 0)
 	equal(t, i.journal.Stats().Pending, 0)
 }
 
@@ -107,9 +107,9 @@ func TestWaitingEndsInTime(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began = time.Now()
-		_, runs, err := i.Deliver(ctx, deliveryOf("a"), sentry.Subject{}, time.Minute)
+		taken, err := i.Deliver(ctx, deliveryOf("a"), sentry.Delivery{Integration: "sentry"}, time.Minute)
 		must(t, err)
-		equal(t, starter.Overall(runs), starter.Accepted)
+		equal(t, starter.Overall(taken.Runs), starter.Accepted)
 		equal(t, time.Since(began), time.Second)
 		equal(t, watchers(i.forwarder), 0)
 	})
@@ -202,9 +202,9 @@ func TestStartsWithoutTheJournalAreBoundedForEachIntegration(t *testing.T) {
 		good := deliveryOf("good")
 		good.IntegrationID = "good"
 		began := time.Now()
-		_, runs, err := i.Deliver(t.Context(), good, sentry.Subject{}, 0)
+		taken, err := i.Deliver(t.Context(), good, sentry.Delivery{Integration: "good"}, 0)
 		must(t, err)
-		equal(t, runs[0].Status, starter.Started)
+		equal(t, taken.Runs[0].Status, starter.Started)
 		equal(t, time.Since(began), 0)
 		pass(2 * time.Second)
 	})

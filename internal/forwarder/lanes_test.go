@@ -182,7 +182,7 @@ func TestIntegrationsTakeTurnsHoweverManyProjectsTheyHave(t *testing.T) {
 		f := newTemporal()
 		f.fail = slow(10 * time.Millisecond)
 		oneLane := func(env sentry.Envelope) []routes.Operation {
-			p := plan(env, sentry.Subject{})
+			p := plan(env)
 			p[0].Namespace = "default"
 			return p
 		}
@@ -238,7 +238,7 @@ func TestAPlanOfSeveralStartsCountsAsSeveral(t *testing.T) {
 		f := newTemporal()
 		for _, key := range keys(100) {
 			_, err := j.Append(t.Context(), journal.Arrival{Envelope: deliveryOf(key), Plan: func(env sentry.Envelope) []routes.Operation {
-				one := plan(env, sentry.Subject{})
+				one := plan(env)
 				return append(one, one...)
 			}})
 			must(t, err)
@@ -629,7 +629,7 @@ func TestACappedIntegrationThatFailsHoldsUpNoOtherOfItsLane(t *testing.T) {
 			return onlyFor("capped", errOdd)(ctx, key)
 		}
 		oneLane := func(env sentry.Envelope) []routes.Operation {
-			p := plan(env, sentry.Subject{})
+			p := plan(env)
 			p[0].Namespace = "default"
 			return p
 		}

@@ -1,6 +1,7 @@
 package routes_test
 
 import (
+	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
@@ -12,7 +13,7 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
-	"sentry-temporal/internal/triage"
+	"sentry-temporal/triage"
 )
 
 func idle(workflow.Context, sentry.Envelope) (string, error) { return "", nil }
@@ -24,19 +25,19 @@ var (
 	planner  = routes.NewPlanner([]triage.Workflow{issues, comments, every}, []config.Integration{
 		{Name: "backend", Namespace: "default", TaskQueue: "sentry"},
 		{Name: "mobile", Namespace: "apps", TaskQueue: "triage"},
-	})
+	}, slog.New(slog.DiscardHandler))
 )
 
-func envelope(event string) sentry.Envelope {
-	return sentry.Envelope{IntegrationID: "mobile", EventType: event, IdempotencyKey: "key"}
+func delivery(event string) sentry.Delivery {
+	return sentry.Delivery{Integration: "mobile", Event: event}
 }
 
 // plan plans an event that one workflow wants.
 func plan(t *testing.T, integration string, subject sentry.Subject) routes.Operation {
 	t.Helper()
-	env := envelope("sentry.error.created")
-	env.IntegrationID = integration
-	operations := planner.Plan(env, subject)
+	d := delivery("sentry.error.created")
+	d.Integration, d.Subject = integration, subject
+	operations := planner.Plan(d).For("key")
 	if len(operations) != 1 {
 		t.Fatalf("planned %+v", operations)
 	}
@@ -54,7 +55,9 @@ func TestEachWorkflowThatWantsAnEventIsStartedWhereItsIntegrationSays(t *testing
 			Namespace: "apps", TaskQueue: "triage", Priority: 2, FairnessKey: "mobile/shop",
 		},
 	}
-	got := planner.Plan(envelope("sentry.issue.created"), sentry.Subject{Project: "shop", Level: "error"})
+	d := delivery("sentry.issue.created")
+	d.Project, d.Level = "shop", "error"
+	got := planner.Plan(d).For("key")
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("planned\n%+v, want\n%+v", got, want)
 	}
@@ -63,8 +66,8 @@ func TestEachWorkflowThatWantsAnEventIsStartedWhereItsIntegrationSays(t *testing
 			t.Errorf("%s is of %s", operation.WorkflowID, workflow)
 		}
 	}
-	nobody := routes.NewPlanner([]triage.Workflow{issues}, nil)
-	if got := nobody.Plan(envelope("sentry.comment.created"), sentry.Subject{}); len(got) != 0 {
+	nobody := routes.NewPlanner([]triage.Workflow{issues}, nil, slog.New(slog.DiscardHandler))
+	if got := nobody.Plan(delivery("sentry.comment.created")); !got.Empty() || len(got.Skipped) != 0 {
 		t.Errorf("what nobody wants is planned as %+v", got)
 	}
 }

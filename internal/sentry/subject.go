@@ -1,12 +1,9 @@
 package sentry
 
 import (
-	"cmp"
 	"strings"
 
 	"github.com/tidwall/gjson"
-
-	"sentry-temporal/internal/text"
 )
 
 // Subject is what a delivery is about, as far as its body says: what engineers
@@ -23,33 +20,8 @@ type Subject struct {
 	URL       string // of the page in Sentry
 }
 
-// SubjectOf returns the subject of a body. It never fails. It is on the way of
-// every delivery, so it reads each object once, and takes JSON for granted: what
-// it makes of something else is of no use, but harmless.
-func SubjectOf(body Body) Subject {
-	top := Fields{gjson.Parse(string(body))}.pick("data", "issue")
-	data := Fields{top.get("data")}.pick("issue", "error", "event", "issue_id", "group_id",
-		"project_slug", "projectSlug", "description_title", "metric_alert", "web_url")
-	issue := Fields{firstObject(data.get("issue"), top.get("issue"))}.pick("id", "shortId", "short_id",
-		"title", "culprit", "level", "project", "firstSeen", "web_url", "permalink")
-	event := Fields{firstObject(data.get("error"), data.get("event"))}.pick("issue_id", "title", "culprit", "level", "url", "web_url")
-	alert := Fields{data.get("metric_alert")}
-	s := Subject{
-		IssueID: cmp.Or(issue.id("id"), event.id("issue_id"), data.id("issue_id"), data.id("group_id")),
-		ShortID: cmp.Or(issue.text("shortId"), issue.text("short_id")),
-		Project: cmp.Or(Fields{issue.get("project")}.Text("slug"), data.text("project_slug"), data.text("projectSlug"),
-			projectOf(event.text("url")), alert.Text("projects.0")),
-		Level:     cmp.Or(issue.text("level"), event.text("level")),
-		Title:     cmp.Or(issue.text("title"), event.text("title"), data.text("description_title"), alert.Text("title")),
-		Culprit:   cmp.Or(issue.text("culprit"), event.text("culprit")),
-		FirstSeen: issue.text("firstSeen"),
-		URL:       cmp.Or(issue.text("web_url"), issue.text("permalink"), event.text("web_url"), data.text("web_url")),
-	}
-	for _, field := range []*string{&s.IssueID, &s.ShortID, &s.Project, &s.Level, &s.Title, &s.Culprit, &s.FirstSeen, &s.URL} {
-		*field = text.Line(*field)
-	}
-	return s
-}
+// SubjectOf returns the subject of a body, see [DeliveryOf].
+func SubjectOf(body Body) Subject { return DeliveryOf(Envelope{Body: body}).Subject }
 
 func firstObject(first, second gjson.Result) gjson.Result {
 	if first.IsObject() {

@@ -44,6 +44,13 @@ type Run struct {
 	Namespace  string `json:"-"`
 }
 
+// Taken is what became of a delivery that was taken.
+type Taken struct {
+	Key     string        // the idempotency key that it has
+	Runs    []Run         // one for each workflow that runs for it
+	Skipped []routes.Skip // the workflows that want its event and do not
+}
+
 // Overall returns the status of a delivery with runs: the weakest of theirs.
 func Overall(runs []Run) Status {
 	rank := map[Status]int{Started: 0, Existing: 1, Accepted: 2, Ignored: 3}

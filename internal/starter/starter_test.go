@@ -22,7 +22,7 @@ import (
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
-	"sentry-temporal/internal/triage"
+	"sentry-temporal/triage"
 )
 
 func TestMain(m *testing.M) {
@@ -66,11 +66,11 @@ func startsOf(connections *starter.Connections, log *slog.Logger, workflows ...t
 	for name, environment := range connections.Environments() {
 		integrations = append(integrations, config.Integration{Name: name, Namespace: environment.Namespace, TaskQueue: environment.TaskQueue})
 	}
-	return &starts{starter.New(connections, log), routes.NewPlanner(workflows, integrations)}
+	return &starts{starter.New(connections, log), routes.NewPlanner(workflows, integrations, log)}
 }
 
 func (s *starts) plan(env sentry.Envelope) []routes.Operation {
-	return s.planner.Plan(env, sentry.SubjectOf(env.Body))
+	return s.planner.Plan(sentry.DeliveryOf(env)).For(env.IdempotencyKey)
 }
 
 func (s *starts) Start(ctx context.Context, env sentry.Envelope) ([]starter.Run, error) {

@@ -22,6 +22,8 @@ const (
 	KeyOutcome     = "outcome"
 	KeyReason      = "reason"
 	KeyWorkflowIDs = "workflow_ids"
+	KeyWorkflow    = "workflow"
+	KeySkipped     = "skipped"
 	KeyStatus      = "status" // of the HTTP answer
 	KeyDuration    = "duration_ms"
 	KeyError       = "error"

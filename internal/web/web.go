@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 )
@@ -30,6 +31,7 @@ type Delivery struct {
 	Reason      string // why it was refused or failed, as the sender was told
 	Hint        string // what may set that right, for engineers here
 	Runs        []starter.Run
+	Skipped     []routes.Skip // the workflows that want the event and do not run for it
 }
 
 // Outcomes of deliveries that were not taken.

@@ -7,8 +7,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"sentry-temporal/activities"
-	"sentry-temporal/internal/sentry"
-	"sentry-temporal/internal/triage"
+	"sentry-temporal/triage"
 )
 
 // Workflow runs once for each new comment.
@@ -24,7 +23,7 @@ type Result struct {
 // maxLogged is what a log line has of a comment, in characters.
 const maxLogged = 200
 
-func run(ctx workflow.Context, env sentry.Envelope) (Result, error) {
+func run(ctx workflow.Context, env triage.Envelope) (Result, error) {
 	comment, err := triage.Local(ctx, activities.ParseComment, env)
 	if err != nil {
 		return Result{}, err

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"sentry-temporal/internal/triage/triagetest"
+	"sentry-temporal/triage/triagetest"
 	"sentry-temporal/workflows/logcomment"
 )
 

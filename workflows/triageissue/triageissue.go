@@ -5,8 +5,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"sentry-temporal/activities"
-	"sentry-temporal/internal/sentry"
-	"sentry-temporal/internal/triage"
+	"sentry-temporal/triage"
 )
 
 // Workflow runs once for each new issue.
@@ -20,7 +19,7 @@ type Result struct {
 	EventType string `json:"event_type"`
 }
 
-func run(ctx workflow.Context, env sentry.Envelope) (Result, error) {
+func run(ctx workflow.Context, env triage.Envelope) (Result, error) {
 	issue, err := triage.Local(ctx, activities.ParseIssue, env)
 	if err != nil {
 		return Result{}, err

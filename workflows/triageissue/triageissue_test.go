@@ -3,7 +3,7 @@ package triageissue_test
 import (
 	"testing"
 
-	"sentry-temporal/internal/triage/triagetest"
+	"sentry-temporal/triage/triagetest"
 	"sentry-temporal/workflows/triageissue"
 )
 

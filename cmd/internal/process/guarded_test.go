@@ -29,7 +29,7 @@ func TestNothingStartsWithAnAdminAddressForOtherMachinesAndNoToken(t *testing.T)
 			return process.Ingress(ctx, cfg, listen(t), reachable{listen(t)}, slog.New(slog.DiscardHandler))
 		},
 		"worker": func(ctx context.Context, common config.Common) error {
-			return process.Worker(ctx, config.Worker{Common: common}, reachable{listen(t)}, slog.New(slog.DiscardHandler))
+			return serveWorker(ctx, config.Worker{Common: common}, reachable{listen(t)}, slog.New(slog.DiscardHandler))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -24,6 +24,7 @@ import (
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/service"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
 	"sentry-temporal/internal/web"
@@ -50,7 +51,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		return err
 	}
 	defer told.Shutdown(ctx)
-	warn(ctx, cfg.Warnings, log)
+	service.Warn(ctx, cfg.Warnings, log)
 	if err := told.Instrument(&cfg.Temporal.Client); err != nil {
 		return err
 	}
@@ -99,10 +100,10 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	if private, err = listenOn(private, "ADMIN_ADDR", cfg.AdminAddr); err != nil {
 		return err
 	}
-	if err := guarded(private, cfg.AdminToken); err != nil {
+	if err := service.Guarded(private, cfg.AdminToken); err != nil {
 		return err
 	}
-	inbox := forwarder.NewInbox(lanes, starts, routes.NewPlanner(workflows.All, cfg.Integrations).Plan)
+	inbox := forwarder.NewInbox(lanes, starts, routes.NewPlanner(workflows.All, cfg.Integrations, log).Plan)
 
 	recent := admin.NewRecent(cfg.Integrations)
 	webhooks := ingress.Options{
@@ -112,8 +113,8 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		Log:          log,
 		Observers:    []func(context.Context, web.Delivery){count, ingress.Describe, recent.Observe},
 	}
-	watch := admin.NewWatch(namespacesOf(cfg.Integrations, connections, lanes.Lanes), log)
-	if err := measureTemporal(told.Meter(), watch.States); err != nil {
+	watch := admin.NewWatch(service.Namespaces(cfg.Integrations, connections, lanes.Failing), log)
+	if err := service.MeasureTemporal(told.Meter(), watch.States); err != nil {
 		return err
 	}
 	var draining atomic.Bool
@@ -156,7 +157,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	}
 	log.InfoContext(ctx, "ingress listens", telemetry.KeyAddress, public.Addr().String(), "admin_address", private.Addr().String())
 	context.AfterFunc(ctx, func() { log.InfoContext(ctx, "ingress stops", "delay", cfg.ShutdownDelay.String()) })
-	delayed, cancel := later(ctx, cfg.ShutdownDelay)
+	delayed, cancel := service.Later(ctx, cfg.ShutdownDelay)
 	defer cancel()
 	group, working := errgroup.WithContext(delayed)
 	// The admin address outlives the work.
@@ -183,13 +184,6 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	err = group.Wait()
 	log.InfoContext(ctx, "ingress stopped")
 	return err
-}
-
-// warn logs what may be wrong with the configuration.
-func warn(ctx context.Context, warnings []config.Problem, log *slog.Logger) {
-	for _, w := range warnings {
-		log.WarnContext(ctx, "the configuration may be wrong", telemetry.KeyVariable, w.Variable, telemetry.KeyReason, w.Text)
-	}
 }
 
 // putBack puts back what was parked because nothing was configured for it, and is

@@ -33,7 +33,7 @@ import (
 	"sentry-temporal/internal/devserver/devservertest"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
-	"sentry-temporal/internal/triage"
+	"sentry-temporal/triage"
 	"sentry-temporal/workflows"
 )
 
@@ -130,7 +130,7 @@ func runWorkerWithAdmin(t *testing.T, temporal string) (admin string, stop func(
 	t.Helper()
 	a := listen(t)
 	stop = inBackground(t, func(ctx context.Context) error {
-		return process.Worker(ctx, config.Worker{Common: common(temporal)}, a, slog.New(slog.DiscardHandler))
+		return serveWorker(ctx, config.Worker{Common: common(temporal)}, a, slog.New(slog.DiscardHandler))
 	})
 	return "http://" + a.Addr().String(), stop
 }
@@ -495,7 +495,7 @@ func runWorkerOf(t *testing.T, of ...config.Integration) (admin string, stop fun
 	cfg.Temporal.Profiles = map[string]config.Temporal{"away": {Client: client.Options{HostPort: nobody.Addr().String()}}}
 	a := listen(t)
 	stop = inBackground(t, func(ctx context.Context) error {
-		return process.Worker(ctx, config.Worker{Common: cfg}, a, slog.New(slog.DiscardHandler))
+		return serveWorker(ctx, config.Worker{Common: cfg}, a, slog.New(slog.DiscardHandler))
 	})
 	return "http://" + a.Addr().String(), stop
 }

@@ -17,13 +17,6 @@ import (
 // that stops lets go of it sooner.
 const lockPatience = 15 * time.Second
 
-// later returns a context that is done when ctx has been done for a while.
-func later(ctx context.Context, while time.Duration) (context.Context, context.CancelFunc) {
-	delayed, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	context.AfterFunc(ctx, func() { time.AfterFunc(while, cancel) })
-	return delayed, cancel
-}
-
 // openJournal opens the journal in dir. While another process has it, which may be
 // about to end, it tries again for as long as patience.
 func openJournal(ctx context.Context, dir string, o journal.Options, patience time.Duration) (*journal.Journal, error) {

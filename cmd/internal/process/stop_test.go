@@ -191,7 +191,7 @@ func TestAWorkerGoesOnForAWhileWhenItIsToStop(t *testing.T) {
 		cfg := config.Worker{Common: common(devservertest.Server().Address)}
 		cfg.Integrations = []config.Integration{{Name: "sentry", Namespace: "default", TaskQueue: queue}}
 		cfg.ShutdownDelay = shutdownDelay
-		ended <- process.Worker(ctx, cfg, a, slog.New(slog.DiscardHandler))
+		ended <- serveWorker(ctx, cfg, a, slog.New(slog.DiscardHandler))
 	}()
 	admin := "http://" + a.Addr().String()
 	c := clientOf(t, "default")

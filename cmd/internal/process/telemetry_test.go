@@ -33,13 +33,12 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"sentry-temporal/cmd/internal/hook"
-	"sentry-temporal/cmd/internal/process"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver/devservertest"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
-	"sentry-temporal/internal/triage"
+	"sentry-temporal/triage"
 	"sentry-temporal/workflows"
 )
 
@@ -519,7 +518,7 @@ func TestALineOfAWorkflowSaysWhichRunAndWhatItIsAbout(t *testing.T) {
 	written := &lines{}
 	admin := listen(t)
 	stop := inBackground(t, func(ctx context.Context) error {
-		return process.Worker(ctx, config.Worker{Common: common(address)}, admin, telemetry.NewLogger(written, true, slog.LevelInfo))
+		return serveWorker(ctx, config.Worker{Common: common(address)}, admin, telemetry.NewLogger(written, true, slog.LevelInfo))
 	})
 	answer := sendAndWait(t, public, integrations[0], "issue.created", 10)
 	run := answer.Runs[0]

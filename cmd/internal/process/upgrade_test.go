@@ -14,7 +14,7 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver/devservertest"
 	"sentry-temporal/internal/journal"
-	"sentry-temporal/internal/triage"
+	"sentry-temporal/triage"
 	"sentry-temporal/workflows"
 	"sentry-temporal/workflows/logcomment"
 )

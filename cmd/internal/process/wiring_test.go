@@ -152,7 +152,7 @@ func TestWhatMayBeWrongWithTheConfigurationIsToldOf(t *testing.T) {
 		t.Errorf("it is not on the page: %s", page)
 	}
 	inBackground(t, func(ctx context.Context) error {
-		return process.Worker(ctx, config.Worker{Common: of}, listen(t), log)
+		return serveWorker(ctx, config.Worker{Common: of}, listen(t), log)
 	})
 	wantWarning("worker")
 }

@@ -1,4 +1,4 @@
-package process
+package service
 
 import (
 	"context"
@@ -9,20 +9,20 @@ import (
 
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
-	"sentry-temporal/internal/forwarder"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/text"
 )
 
-// namespacesOf returns what Temporal is asked about: the namespaces of the
-// integrations, in their order. One that answers and takes no starts, as lanes
-// say, is not all right. A worker has no lanes: nil.
-func namespacesOf(integrations []config.Integration, connections *starter.Connections, lanes func() []forwarder.LaneStats) []admin.Namespace {
+// Namespaces returns what Temporal is asked about: the namespaces of the
+// integrations, in their order. One that answers and takes no starts, as failing
+// says by the error of the last, is not all right. A worker starts none: nil.
+func Namespaces(integrations []config.Integration, connections *starter.Connections, failing func(connection, namespace string) string) []admin.Namespace {
 	var namespaces []admin.Namespace
-	seen := map[forwarder.Lane]bool{}
+	type place struct{ connection, namespace string }
+	seen := map[place]bool{}
 	for _, integration := range integrations {
 		environment := connections.Environments()[integration.Name]
-		at := forwarder.Lane{Connection: environment.Connection, Namespace: environment.Namespace}
+		at := place{environment.Connection, environment.Namespace}
 		if seen[at] {
 			continue
 		}
@@ -30,30 +30,25 @@ func namespacesOf(integrations []config.Integration, connections *starter.Connec
 		namespaces = append(namespaces, admin.Namespace{
 			Connection: environment.Connection, Name: environment.Namespace,
 			Ask: func(ctx context.Context) error {
-				if err := environment.Reach(ctx); err != nil || lanes == nil {
+				if err := environment.Reach(ctx); err != nil || failing == nil {
 					return err
 				}
-				return failing(at, lanes())
+				if why := failing(at.connection, at.namespace); why != "" {
+					return serviceerror.NewFailedPrecondition("starts fail: " + text.Cut(why, maxError))
+				}
+				return nil
 			},
 		})
 	}
 	return namespaces
 }
 
-// failing returns an error while starts of a lane fail.
-func failing(at forwarder.Lane, lanes []forwarder.LaneStats) error {
-	const most = 400 // bytes of an error
-	for _, l := range lanes {
-		if l.Lane == at && l.Failing != "" {
-			return serviceerror.NewFailedPrecondition("starts fail: " + text.Cut(l.Failing, most))
-		}
-	}
-	return nil
-}
+// maxError is what is told of an error, in bytes.
+const maxError = 400
 
-// measureTemporal measures, whenever the metrics are asked for, what is known
+// MeasureTemporal measures, whenever the metrics are asked for, what is known
 // of each namespace.
-func measureTemporal(meter metric.Meter, states func() []admin.NamespaceState) error {
+func MeasureTemporal(meter metric.Meter, states func() []admin.NamespaceState) error {
 	_, err := meter.Int64ObservableGauge("sentry_temporal_namespace_answers",
 		metric.WithDescription("1 while Temporal answers for a namespace of a connection and takes starts, else 0."),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {

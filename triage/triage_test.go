@@ -19,14 +19,14 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"sentry-temporal/internal/sentry"
-	"sentry-temporal/internal/triage"
+	"sentry-temporal/triage"
 )
 
 func idle(workflow.Context, sentry.Envelope) (string, error) { return "", nil }
 
 func TestWants(t *testing.T) {
 	tests := map[string]struct {
-		on    triage.Events
+		on    triage.Option
 		wants []string
 		not   []string
 	}{
@@ -61,29 +61,15 @@ func TestWants(t *testing.T) {
 			w := triage.New("some_workflow", idle, tt.on)
 			for _, event := range tt.wants {
 				if !w.Wants(event) {
-					t.Errorf("%q does not want %s", tt.on, event)
+					t.Errorf("it does not want %s", event)
 				}
 			}
 			for _, event := range tt.not {
 				if w.Wants(event) {
-					t.Errorf("%q wants %s", tt.on, event)
+					t.Errorf("it wants %s", event)
 				}
 			}
 		})
-	}
-}
-
-func TestWantingKeepsTheOrder(t *testing.T) {
-	issue := triage.New("on_issue", idle, triage.On("sentry.issue.created"))
-	comment := triage.New("on_comment", idle, triage.On("sentry.comment.created"))
-	every := triage.New("on_all", idle, triage.On("sentry.*"))
-
-	got := triage.Wanting([]triage.Workflow{every, comment, issue}, "sentry.issue.created")
-	if len(got) != 2 || got[0] != triage.Workflow(every) || got[1] != triage.Workflow(issue) {
-		t.Errorf("Wanting = %v, want on_all and on_issue", got)
-	}
-	if got := triage.Wanting([]triage.Workflow{comment, issue}, "sentry.seer.pr_created"); len(got) != 0 {
-		t.Errorf("Wanting = %v, want none", got)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.temporal.io/sdk/worker"
@@ -14,6 +15,26 @@ import (
 
 	"sentry-temporal/internal/sentry"
 )
+
+// What a workflow of triage is given, and what is known of a delivery before it.
+type (
+	// Envelope is a verified delivery: the single input of every workflow.
+	Envelope = sentry.Envelope
+	// Delivery is the typed view of an envelope.
+	Delivery = sentry.Delivery
+	// Actor is who has brought a delivery about.
+	Actor = sentry.Actor
+)
+
+// Who has brought a delivery about.
+const (
+	ActorPerson      = sentry.ActorPerson
+	ActorSentry      = sentry.ActorSentry      // itself: all that is new, alerts, regressions
+	ActorIntegration = sentry.ActorIntegration // any, ours included
+)
+
+// DeliveryOf returns the typed view of env. It is pure, and safe on any body.
+func DeliveryOf(env Envelope) Delivery { return sentry.DeliveryOf(env) }
 
 // Workflow is a triage workflow as the ingress and the worker see it. Values
 // come from [New] only.
@@ -25,15 +46,28 @@ type Workflow interface {
 	Events() []string
 	// Wants reports whether a delivery of that event starts the workflow.
 	Wants(event string) bool
+	// Accepts reports whether the condition of [When] holds for a delivery. With
+	// an error, which says why that is not known, it is true.
+	Accepts(Delivery) (bool, error)
+	// Keying is what makes two deliveries one run.
+	Keying() Keying
 
 	register(worker.Registry)
 }
 
 // Definition is a triage workflow that returns an Out. It is a [Workflow].
 type Definition[Out any] struct {
-	name     string
-	patterns []string
-	run      func(workflow.Context, sentry.Envelope) (Out, error)
+	settings
+	name string
+	run  func(workflow.Context, Envelope) (Out, error)
+}
+
+// settings are what options set.
+type settings struct {
+	patterns  []string
+	condition *condition
+	keying    *Keying
+	twice     string // an option that is there twice
 }
 
 // MaxName bounds a workflow's name, in bytes, so that a workflow ID made of
@@ -45,36 +79,65 @@ var (
 	validPattern = regexp.MustCompile(`^sentry(\.[a-z0-9_-]+){2}$|^sentry\.[a-z0-9_-]+\.\*$|^sentry\.\*(\.\*)?$`)
 )
 
+// Option says when a workflow runs: [On], [When] or [Key].
+type Option func(*settings)
+
 // New returns the triage workflow called name, which run carries out once for
-// each delivery of the events on. name is the Temporal workflow type: snake
+// each delivery of the events of [On]. name is the Temporal workflow type: snake
 // case, at most [MaxName] bytes, and never changed once released, because runs
 // under way are found by it. run is workflow code: it must be deterministic.
 //
-// New panics on a malformed name or event and when no event is given, so that
-// a wrong build cannot start.
-func New[Out any](name string, run func(workflow.Context, sentry.Envelope) (Out, error), on Events) *Definition[Out] {
+// New panics on a malformed name or event, when no event is given, and when an
+// option is given twice, so that a wrong build cannot start.
+func New[Out any](name string, run func(workflow.Context, Envelope) (Out, error), options ...Option) *Definition[Out] {
+	d := &Definition[Out]{name: name, run: run}
 	switch {
 	case len(name) > MaxName || !validName.MatchString(name):
 		panic(fmt.Sprintf("triage: workflow name %q is not snake case of at most %d bytes", name, MaxName))
 	case run == nil:
 		panic(fmt.Sprintf("triage: workflow %s has no function", name))
-	case len(on) == 0:
+	}
+	for _, option := range options {
+		option(&d.settings)
+	}
+	switch {
+	case d.twice != "":
+		panic(fmt.Sprintf("triage: workflow %s has two options %s", name, d.twice))
+	case len(d.patterns) == 0:
 		panic(fmt.Sprintf("triage: workflow %s wants no event", name))
 	}
-	for _, pattern := range on {
-		if !validPattern.MatchString(pattern) {
-			panic(fmt.Sprintf("triage: workflow %s: %q is no event name, as in sentry.issue.created, sentry.issue.* or sentry.*", name, pattern))
+	for _, pattern := range d.patterns {
+		if err := CheckEvent(pattern); err != nil {
+			panic(fmt.Sprintf("triage: workflow %s: %v", name, err))
 		}
 	}
-	return &Definition[Out]{name: name, patterns: on, run: run}
+	return d
 }
-
-// Events are the events that a workflow wants, see [On].
-type Events []string
 
 // On names the events that start a workflow: exact names, or names whose last
 // part or parts are "*" (sentry.issue.*, sentry.*).
-func On(events ...string) Events { return events }
+func On(events ...string) Option {
+	return func(s *settings) {
+		if s.patterns != nil {
+			s.twice = "On"
+		}
+		s.patterns = events
+	}
+}
+
+// CheckEvent returns an error if pattern is not what [On] takes.
+func CheckEvent(pattern string) error {
+	if !validPattern.MatchString(pattern) {
+		return fmt.Errorf("%q is no event name, as in sentry.issue.created, sentry.issue.* or sentry.*", pattern)
+	}
+	return nil
+}
+
+// Matches reports whether pattern, which is one that [On] takes, is for event.
+func Matches(pattern, event string) bool {
+	prefix, _, wild := strings.Cut(pattern, "*")
+	return pattern == event || wild && strings.HasPrefix(event, prefix)
+}
 
 // Name implements [Workflow].
 func (d *Definition[Out]) Name() string { return d.name }
@@ -84,16 +147,52 @@ func (d *Definition[Out]) Events() []string { return d.patterns }
 
 // Wants implements [Workflow].
 func (d *Definition[Out]) Wants(event string) bool {
-	for _, pattern := range d.patterns {
-		if prefix, _, wild := strings.Cut(pattern, "*"); pattern == event || wild && strings.HasPrefix(event, prefix) {
-			return true
-		}
+	return slices.ContainsFunc(d.patterns, func(pattern string) bool { return Matches(pattern, event) })
+}
+
+// Accepts implements [Workflow].
+func (d *Definition[Out]) Accepts(delivery Delivery) (bool, error) {
+	return d.condition.holds(delivery)
+}
+
+// Keying implements [Workflow].
+func (d *Definition[Out]) Keying() Keying {
+	if d.keying == nil {
+		return Keying{}
 	}
-	return false
+	return *d.keying
 }
 
 func (d *Definition[Out]) register(r worker.Registry) {
-	r.RegisterWorkflowWithOptions(d.run, workflow.RegisterOptions{Name: d.name})
+	r.RegisterWorkflowWithOptions(d.execute, workflow.RegisterOptions{Name: d.name})
+}
+
+// Skipped is the result of a run whose own condition did not hold: see [When].
+type Skipped struct {
+	Skipped string `json:"skipped"` // the reason
+}
+
+// MemoCondition is the memo of a run that has to ask the condition of [When]
+// itself, because what started it could not.
+const MemoCondition = "SentryCondition"
+
+// execute is the workflow as Temporal knows it.
+func (d *Definition[Out]) execute(ctx workflow.Context, env Envelope) (any, error) {
+	if _, asks := workflow.GetInfo(ctx).Memo.GetFields()[MemoCondition]; asks {
+		// What it says is recorded, with or without a condition: so one can be
+		// added, changed and taken away while runs are open.
+		var said answer
+		if err := workflow.SideEffect(ctx, func(workflow.Context) any { return d.condition.asked(env) }).Get(&said); err != nil {
+			return nil, err
+		}
+		if said.Problem != "" {
+			workflow.GetLogger(ctx).Warn("the condition is not known, so the run goes on", "reason", said.Problem)
+		}
+		if !said.Holds {
+			return Skipped{Skipped: "the condition of " + d.name + " does not hold"}, nil
+		}
+	}
+	return d.run(ctx, env)
 }
 
 // List returns the workflows. It panics when two of them share a name, so that
@@ -107,17 +206,6 @@ func List(workflows ...Workflow) []Workflow {
 		seen[w.Name()] = true
 	}
 	return workflows
-}
-
-// Wanting returns the workflows of all that want event, in the order of all.
-func Wanting(all []Workflow, event string) []Workflow {
-	var wanting []Workflow
-	for _, w := range all {
-		if w.Wants(event) {
-			wanting = append(wanting, w)
-		}
-	}
-	return wanting
 }
 
 // Register makes a worker able to run all and the activities: functions, or

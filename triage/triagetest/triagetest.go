@@ -23,7 +23,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"sentry-temporal/internal/sentry"
-	"sentry-temporal/internal/triage"
+	"sentry-temporal/triage"
 )
 
 // A Stub stands in for one activity during [Run].

@@ -39,7 +39,7 @@ func (i *inbound) Init(next interceptor.WorkflowOutboundInterceptor) error {
 // ExecuteWorkflow implements [interceptor.WorkflowInboundInterceptor].
 func (i *inbound) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
 	if len(in.Args) == 1 {
-		if env, ok := in.Args[0].(sentry.Envelope); ok {
+		if env, ok := in.Args[0].(Envelope); ok {
 			ctx = workflow.WithValue(ctx, aboutKey{}, about{event: env.EventType, subject: sentry.SubjectOf(env.Body)})
 		}
 	}

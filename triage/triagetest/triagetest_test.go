@@ -16,8 +16,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"sentry-temporal/internal/sentry"
-	"sentry-temporal/internal/triage"
-	"sentry-temporal/internal/triage/triagetest"
+	"sentry-temporal/triage"
+	"sentry-temporal/triage/triagetest"
 )
 
 // chat is an outside system, which a test must not reach.

@@ -1,0 +1,99 @@
+package triage
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// maxCondition is how long a condition may take, and maxAsked how many evaluations
+// of one there are at once: those that never end count, too.
+const (
+	maxCondition = 100 * time.Millisecond
+	maxAsked     = 4
+)
+
+// errSlow says that a condition took longer than it may.
+var errSlow = fmt.Errorf("the condition has not said within %s", maxCondition)
+
+// When has a workflow run only for the deliveries for which holds returns true. It
+// is asked before there is a run: in the ingress if the workflow is compiled into
+// it, and else by the run itself, which then ends at once with a [Skipped] as its
+// result. holds must be pure: no clock, no environment, nothing outside.
+//
+// If it panics or takes longer than 100 ms the run starts, and the log says why.
+func When(holds func(Delivery) bool) Option {
+	if holds == nil {
+		panic("triage: When has no function")
+	}
+	return func(s *settings) {
+		if s.condition != nil {
+			s.twice = "When"
+		}
+		s.condition = &condition{holdsFor: holds, slots: make(chan struct{}, maxAsked)}
+	}
+}
+
+// condition is what [When] says; nil holds always.
+type condition struct {
+	holdsFor func(Delivery) bool
+	slots    chan struct{}
+}
+
+// holds reports whether the condition holds for d. With an error, which says why
+// that is not known, it is true.
+func (c *condition) holds(d Delivery) (bool, error) {
+	if c == nil {
+		return true, nil
+	}
+	enough := time.NewTimer(maxCondition)
+	defer enough.Stop()
+	select {
+	case c.slots <- struct{}{}:
+	case <-enough.C:
+		return true, errSlow
+	}
+	said := make(chan answer, 1)
+	go func() {
+		defer func() { <-c.slots }()
+		said <- ask(c.holdsFor, d)
+	}()
+	select {
+	case a := <-said:
+		return a.Holds, a.err()
+	case <-enough.C:
+		return true, errSlow
+	}
+}
+
+// answer is what a condition said.
+type answer struct {
+	Holds   bool   `json:"holds"`
+	Problem string `json:"problem,omitempty"`
+}
+
+func (a answer) err() error {
+	if a.Problem == "" {
+		return nil
+	}
+	return errors.New(a.Problem)
+}
+
+func ask(holds func(Delivery) bool, d Delivery) (a answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			a = answer{Holds: true, Problem: fmt.Sprintf("the condition panics: %v", p)}
+		}
+	}()
+	return answer{Holds: holds(d)}
+}
+
+// asked is what the condition says of env.
+func (c *condition) asked(env Envelope) answer {
+	holds, err := c.holds(DeliveryOf(env))
+	a := answer{Holds: holds}
+	if err != nil {
+		a.Problem = err.Error()
+	}
+	return a
+}
