@@ -239,7 +239,7 @@ func TestWhatIsUnderWayIsCounted(t *testing.T) {
 	q, l := bounded(nil)
 	arrive(q, 3, 10)
 	items := started(t, q, epoch, 3)
-	if l.running != 3 || l.bytes != 30 || q.running != 3 || l.repeating != 0 || l.fresh != 0 {
+	if l.running != 3 || l.bytes != 30 || q.running != 3 || l.repeating != 0 || l.fresh != 0 || l.waiting() != 3 {
 		t.Fatalf("under way: %+v", l)
 	}
 	q.failed(items[0], errOdd, epoch)
@@ -361,5 +361,65 @@ func TestTheShortestBackOff(t *testing.T) {
 	}
 	if len(seen) != 2 || !seen[1] || !seen[2] {
 		t.Errorf("of 1 to 2 ns come %v", seen)
+	}
+}
+
+func TestTheLaneWhoseTimeComesFirstIsWaitedFor(t *testing.T) {
+	for name, order := range map[string][]string{"the first": {"a", "b"}, "the second": {"b", "a"}} {
+		t.Run(name, func(t *testing.T) {
+			q := newQueue(newForwarder(nil, newTemporal(), Options{Log: slog.New(slog.DiscardHandler)}).o)
+			for n, namespace := range order {
+				q.add(journal.Entry{ID: uint64(n) + 1, Size: 1, Starts: 1, Group: journal.Group{Integration: "sentry", Namespace: namespace}})
+				i, _ := q.next(epoch)
+				q.failed(i, errSlow, epoch)
+				i.lane.resume = epoch.Add(time.Duration(n+1) * time.Second)
+			}
+			until(t, q, epoch, epoch.Add(time.Second))
+		})
+	}
+}
+
+// With every integration of it capped there is nothing to try, and to look for
+// something must end.
+func TestALaneThatWaitsWaitsForACapToo(t *testing.T) {
+	q, l := bounded(func(o *Options) { o.MaxStartsPerSecond = map[string]float64{"sentry": 0.01} })
+	arrive(q, 2, 1)
+	first, _ := q.next(epoch)
+	q.failed(first, errSlow, epoch)
+	second, _ := q.next(epoch.Add(100 * time.Second))
+	if second == nil {
+		t.Fatal("the next one does not come at its time")
+	}
+	q.failed(second, errSlow, epoch.Add(100*time.Second))
+	l.resume = epoch.Add(101 * time.Second) // the back-off is over before the cap
+	if i, wait := q.next(l.resume); i != nil || wait != 99*time.Second {
+		t.Errorf("%v comes, or there are %s to wait", i, wait)
+	}
+}
+
+func TestTurnsGoRound(t *testing.T) {
+	q, l := bounded(func(o *Options) { o.Connection = func(string) (string, bool) { return "", true } })
+	add := func(integration string) {
+		q.add(journal.Entry{ID: uint64(l.fresh) + 1, Size: 1, Starts: 1, Group: journal.Group{Integration: integration, Namespace: "default"}})
+	}
+	for _, integration := range []string{"a", "b", "c", "a", "c", "a"} {
+		add(integration)
+	}
+	var order string
+	for range 6 {
+		i, _ := q.next(epoch)
+		order += i.Group.Integration
+		q.succeeded(i)
+	}
+	if order != "abcaca" {
+		t.Errorf("the order is %s", order)
+	}
+	add("a")
+	add("c")
+	for _, want := range []string{"c", "a"} { // b, whose turn it would be, has nothing
+		l.turn = 1
+		if i, _ := q.next(epoch); i == nil || i.Group.Integration != want {
+			t.Errorf("%v comes instead of one of %s", i, want)
+		}
 	}
 }
