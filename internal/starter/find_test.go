@@ -83,7 +83,7 @@ func find(t *testing.T, c client.Client, query string, want int) map[string]bool
 
 func TestRunsAreFoundBySearchAttributes(t *testing.T) {
 	connections := searchable(t)
-	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
+	s := kept(t, startsOf(connections, slog.New(slog.DiscardHandler), all...))
 	c := connections.Environments()["sentry"].Client
 	issue := startSample(t, s, "issue.created")
 	fatal := startSample(t, s, "issue.created", `"level":"error"`, `"level":"fatal"`, "6702149985", "42", "BACKEND-1A", "BACKEND-42")
@@ -119,7 +119,7 @@ func TestRunsAreFoundBySearchAttributes(t *testing.T) {
 
 func TestAHostileTitleHarmsNothing(t *testing.T) {
 	connections := searchable(t)
-	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
+	s := kept(t, startsOf(connections, slog.New(slog.DiscardHandler), all...))
 	c := connections.Environments()["sentry"].Client
 	hostile := strings.Repeat(`\"quoted\" 'x': [click](https://evil.example) ![i](//evil.example/i.png) <script>alert(1)</script> **b** __b__ ~~s~~ jo@evil.example `+"`c`"+` https://evil.example www.evil.example 🧾 \ud800 \u0000 \n# h | `, 20)[:2000]
 	hostile = strings.TrimRight(hostile, `\u0d8"`)
@@ -146,7 +146,7 @@ func TestAHostileTitleHarmsNothing(t *testing.T) {
 
 func TestSummaryAndDetailsSayWhatARunIsAbout(t *testing.T) {
 	connections := searchable(t)
-	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
+	s := kept(t, startsOf(connections, slog.New(slog.DiscardHandler), all...))
 	c := connections.Environments()["sentry"].Client
 	plain := strings.NewReplacer(`\`, "")
 
@@ -234,7 +234,7 @@ func TestAnAttributeOfAnotherTypeIsLeftOut(t *testing.T) {
 	if _, err := connections.AddAttributes(t.Context()); err == nil || !strings.Contains(err.Error(), "SentryLevel") {
 		t.Errorf("adding the attributes said %v", err)
 	}
-	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
+	s := kept(t, startsOf(connections, slog.New(slog.DiscardHandler), all...))
 	startSample(t, s, "issue.created")
 }
 
@@ -244,7 +244,7 @@ func TestAnAttributeThatIsGoneDoesNotFailAStart(t *testing.T) {
 	if _, err := connections.AddAttributes(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
+	s := kept(t, startsOf(connections, slog.New(slog.DiscardHandler), all...))
 	startSample(t, s, "issue.created")
 	c := connections.Environments()["sentry"].Client
 	_, err := c.OperatorService().RemoveSearchAttributes(t.Context(), &operatorservice.RemoveSearchAttributesRequest{

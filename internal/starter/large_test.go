@@ -45,7 +45,7 @@ func TestAnEightMiBBodyBecomesARun(t *testing.T) {
 
 func TestADeliveryThatTemporalCannotTakeFailsForEver(t *testing.T) {
 	connections := connect(t, devservertest.Server().Address)
-	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
+	s := kept(t, startsOf(connections, slog.New(slog.DiscardHandler), all...))
 	noise := make([]byte, 9<<20/4) // base64 compresses to the noise that is in it
 	if _, err := rand.Read(noise); err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func TestADeliveryThatTemporalCannotTakeFailsForEver(t *testing.T) {
 func TestAPlanIsCarriedOutAsItStands(t *testing.T) {
 	connections := connect(t, devservertest.Server().Address)
 	c := connections.Environments()["sentry"].Client
-	s := startsOf(connections, slog.New(slog.DiscardHandler)) // knows no workflow
+	s := kept(t, startsOf(connections, slog.New(slog.DiscardHandler))) // knows no workflow
 	env := envelope("sentry.issue.created", `{}`)
 	plan := []routes.Operation{{
 		Kind: routes.Start, Workflow: "of_another_team", WorkflowID: "of_another_team:sentry:" + env.IdempotencyKey,

@@ -16,7 +16,7 @@ import (
 // not take hides a run for ever.
 func TestARunIsListedWhateverIsInItsAttributes(t *testing.T) {
 	connections := searchable(t)
-	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
+	s := kept(t, startsOf(connections, slog.New(slog.DiscardHandler), all...))
 	c := connections.Environments()["sentry"].Client
 	for name, text := range map[string]string{
 		"256 letters":             strings.Repeat("x", 256),
@@ -57,7 +57,7 @@ func TestARunIsListedWhenAnAttributeIsOfAnotherType(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitAttributes(t, c, "SentryEvent")
-	s := startsOf(connections, slog.New(slog.DiscardHandler), all...)
+	s := kept(t, startsOf(connections, slog.New(slog.DiscardHandler), all...))
 	running(t, s)
 	run := startSample(t, s, "issue.created", `"slug":"backend"`, `"slug":"web:'app"`)
 	find(t, c, `SentryEvent="sentry.issue.created" AND WorkflowId="`+run.WorkflowID+`"`, 1)

@@ -69,6 +69,19 @@ func startsOf(connections *starter.Connections, log *slog.Logger, workflows ...t
 	return &starts{starter.New(connections, log), routes.NewPlanner(workflows, integrations, log)}
 }
 
+// kept keeps a Starter up to date until the test ends, as the ingress does.
+func kept(t *testing.T, s *starts) *starts {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.Run(ctx)
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return s
+}
+
 func (s *starts) plan(env sentry.Envelope) []routes.Operation {
 	return s.planner.Plan(sentry.DeliveryOf(env)).For(env.IdempotencyKey)
 }
@@ -87,10 +100,10 @@ func (s *starts) Start(ctx context.Context, env sentry.Envelope) ([]starter.Run,
 
 func newStarter(t *testing.T, _ client.Client, queue string) *starts {
 	t.Helper()
-	return startsOf(connect(t, devservertest.Server().Address,
+	return kept(t, startsOf(connect(t, devservertest.Server().Address,
 		config.Integration{Name: "sentry", Namespace: client.DefaultNamespace, TaskQueue: queue},
 		config.Integration{Name: "mobile", Namespace: client.DefaultNamespace, TaskQueue: queue},
-	), slog.New(slog.DiscardHandler), all...)
+	), slog.New(slog.DiscardHandler), all...))
 }
 
 func envelope(event, body string) sentry.Envelope {
