@@ -38,6 +38,8 @@ type Operation struct {
 	Shared bool `json:"shared,omitempty"`
 	// Condition says that the run has to ask its condition itself.
 	Condition bool `json:"condition,omitempty"`
+	// Uncompressed says that the run's worker reads no compressed payloads.
+	Uncompressed bool `json:"uncompressed,omitempty"`
 }
 
 // Why says why a workflow that wants the event of a delivery does not run for it.
