@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"internal/sentry":    {"internal/text"},
 	"triage":             {"triage", "internal/sentry", "internal/text"},
 	"internal/build":     {},
-	"internal/config":    {},
+	"internal/config":    {"internal/text"},
 	"internal/telemetry": {"internal/build", "internal/text"},
 	"internal/devserver": {"internal/devserver"},
 	"internal/routes":    {"internal/config", "internal/sentry", "internal/telemetry", "internal/text", "triage"},

@@ -8,6 +8,8 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 	temporalenv "go.temporal.io/sdk/contrib/envconfig"
+
+	"sentry-temporal/internal/text"
 )
 
 // others are variables that are not read here: those of what the programs are
@@ -43,11 +45,11 @@ var (
 
 // variablesOf returns the variables that are read into spec.
 func variablesOf(prefix string, spec any) []string {
-	var text strings.Builder
-	if err := envconfig.Usagef(prefix, spec, &text, "{{range .}}{{usage_key .}}\n{{end}}"); err != nil {
+	var usage strings.Builder
+	if err := envconfig.Usagef(prefix, spec, &usage, "{{range .}}{{usage_key .}}\n{{end}}"); err != nil {
 		panic(err) // spec is no struct
 	}
-	return strings.Fields(text.String())
+	return strings.Fields(usage.String())
 }
 
 // lookAround warns of variables that nothing reads and that were surely meant to
@@ -78,15 +80,7 @@ func (l *loader) lookAround(integrations []Integration) {
 // none. What goes on after one of an integration's is so, too.
 func meant(name string, common, ofIntegrations []string) string {
 	const most = 2 // wrong characters
-	nearest, found := most+1, ""
-	for _, variable := range slices.Concat(common, ofIntegrations) {
-		if longer := len(name) - len(variable); longer > most || longer < -most {
-			continue
-		}
-		if d := distance(strings.ToUpper(name), variable); d < nearest {
-			nearest, found = d, variable
-		}
-	}
+	found := text.Nearest(strings.ToUpper(name), slices.Concat(common, ofIntegrations), most)
 	for _, variable := range ofIntegrations {
 		if found == "" && strings.HasPrefix(name, variable) {
 			return variable
@@ -129,26 +123,4 @@ func (l *lookups) LookupEnv(name string) (string, bool) {
 		return os.DevNull, true // not the user's own
 	}
 	return "", false
-}
-
-// distance returns how many characters have to be added, taken away or replaced
-// to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1) // from a[:i] to b[:j]
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
