@@ -45,6 +45,16 @@ func Run(ctx context.Context, workflows []triage.Workflow, activities ...any) er
 	return Serve(ctx, cfg, admin, telemetry.NewLogger(os.Stderr, cfg.Log.JSON, cfg.Log.Level), workflows, activities...)
 }
 
+// Main is the main function of a program that is a worker: it carries out [Run]
+// until SIGTERM or Ctrl-C, a second of which ends the process at once, and exits
+// with 1 and the error if it could not run. The program has the flags -health,
+// which asks the one that runs whether it lives, as a container's health check
+// does, and -version. Main does not return.
+func Main(workflows []triage.Workflow, activities ...any) {
+	run := func(ctx context.Context) error { return Run(ctx, workflows, activities...) }
+	os.Exit(service.Main("worker", os.Args[1:], config.WorkerAdminAddr, run, os.Stdout, os.Stderr))
+}
+
 // stopTimeout is what activities under way get to finish.
 const stopTimeout = 20 * time.Second
 

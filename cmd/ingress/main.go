@@ -8,11 +8,12 @@ import (
 
 	"sentry-temporal/cmd/internal/process"
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/service"
 	"sentry-temporal/internal/telemetry"
 )
 
 func main() {
-	os.Exit(process.Main("ingress", os.Args[1:], config.IngressAdminAddr, run, os.Stdout, os.Stderr))
+	os.Exit(service.Main("ingress", os.Args[1:], config.IngressAdminAddr, run, os.Stdout, os.Stderr))
 }
 
 func run(ctx context.Context) error {

@@ -3,18 +3,9 @@
 package main
 
 import (
-	"context"
-	"os"
-
 	"sentry-temporal/activities"
-	"sentry-temporal/cmd/internal/process"
-	"sentry-temporal/internal/config"
 	"sentry-temporal/worker"
 	"sentry-temporal/workflows"
 )
 
-func main() {
-	os.Exit(process.Main("worker", os.Args[1:], config.WorkerAdminAddr, run, os.Stdout, os.Stderr))
-}
-
-func run(ctx context.Context) error { return worker.Run(ctx, workflows.All, activities.All...) }
+func main() { worker.Main(workflows.All, activities.All...) }

@@ -1,4 +1,4 @@
-package process_test
+package service_test
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"sentry-temporal/cmd/internal/process"
+	"sentry-temporal/internal/service"
 	"sentry-temporal/internal/build"
 )
 
@@ -24,7 +24,7 @@ func TestMainTellsWhatAProgramWasBuiltFrom(t *testing.T) {
 		t.Error("it runs")
 		return nil
 	}
-	if status := process.Main("ingress", []string{"-version"}, nil, run, &out, io.Discard); status != 0 {
+	if status := service.Main("ingress", []string{"-version"}, nil, run, &out, io.Discard); status != 0 {
 		t.Errorf("it exits with %d", status)
 	}
 	if got := out.String(); !strings.HasPrefix(got, "ingress v1.2.3-test (") {
@@ -47,7 +47,7 @@ func TestMainExitsWithWhatBecameOfTheProgram(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ran := false
 			var stderr bytes.Buffer
-			status := process.Main("ingress", test.args, nil, func(context.Context) error {
+			status := service.Main("ingress", test.args, nil, func(context.Context) error {
 				ran = true
 				return test.err
 			}, io.Discard, &stderr)
@@ -78,7 +78,7 @@ func TestMainAsksTheProgramThatRunsForItsHealth(t *testing.T) {
 	health := func(address string, wrong error) (int, string) {
 		var stderr bytes.Buffer
 		at := func() (string, error) { return address, wrong }
-		return process.Main("ingress", []string{"-health"}, at, nil, io.Discard, &stderr), stderr.String() // nil: it does not run
+		return service.Main("ingress", []string{"-health"}, at, nil, io.Discard, &stderr), stderr.String() // nil: it does not run
 	}
 	for _, host := range []string{"127.0.0.1", "", "0.0.0.0"} {
 		if exit, said := health(net.JoinHostPort(host, port), nil); exit != 0 {
