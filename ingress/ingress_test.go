@@ -21,6 +21,7 @@ import (
 	"sentry-temporal/ingress"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/keyring"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
@@ -40,6 +41,7 @@ type starts struct {
 	envs  []sentry.Envelope
 	waits []time.Duration
 	start func(context.Context, sentry.Envelope) ([]starter.Run, error) // nil: one started run
+	skips []routes.Skip
 }
 
 func (s *starts) Deliver(ctx context.Context, env sentry.Envelope, _ sentry.Delivery, wait time.Duration) (starter.Taken, error) {
@@ -49,7 +51,7 @@ func (s *starts) Deliver(ctx context.Context, env sentry.Envelope, _ sentry.Deli
 	s.mu.Unlock()
 	if s.start != nil {
 		runs, err := s.start(ctx, env)
-		return starter.Taken{Key: env.IdempotencyKey, Runs: runs}, err
+		return starter.Taken{Key: env.IdempotencyKey, Runs: runs, Skipped: s.skips}, err
 	}
 	return starter.Taken{Key: env.IdempotencyKey, Runs: []starter.Run{{Workflow: "w", WorkflowID: "w:sentry:" + env.IdempotencyKey, RunID: "run", Status: starter.Started}}}, nil
 }
@@ -402,6 +404,40 @@ func TestOneLogLineForEachDelivery(t *testing.T) {
 			}
 			if _, ok := got["duration_ms"].(float64); !ok {
 				t.Errorf("no duration in %s", lines[0])
+			}
+		})
+	}
+}
+
+// An event that a workflow wants and does not run for is not one that nobody wants.
+func TestAnswerAndLogTellAConditionFromNoWorkflow(t *testing.T) {
+	none := func(context.Context, sentry.Envelope) ([]starter.Run, error) { return nil, nil }
+	for name, tt := range map[string]struct {
+		skips []routes.Skip
+		says  string
+	}{
+		"no workflow": {nil, ""},
+		"a condition": {[]routes.Skip{{Workflow: "page_on_fatal", Why: routes.WhyCondition}}, `[{"workflow":"page_on_fatal","reason":"condition"}]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, &starts{start: none, skips: tt.skips})
+			response, err := http.DefaultClient.Do(s.signed(t, "sentry", issueBody))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			body, err := io.ReadAll(response.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if response.StatusCode != http.StatusAccepted || !strings.Contains(string(body), `"status":"ignored"`) {
+				t.Errorf("answered %d %s", response.StatusCode, body)
+			}
+			for where, text := range map[string]string{"answer": string(body), "log": s.logs.String()} {
+				_, skipped, found := strings.Cut(text, `"skipped":`)
+				if found != (tt.says != "") || !strings.HasPrefix(skipped, tt.says) {
+					t.Errorf("the %s says %s", where, text)
+				}
 			}
 		})
 	}

@@ -1,10 +1,12 @@
 package routes_test
 
 import (
+	"bytes"
 	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -111,5 +113,61 @@ func TestFairnessKeysFitAndTellProjectsApart(t *testing.T) {
 		if !unicode.IsPrint(r) {
 			t.Errorf("there is %U in a key", r)
 		}
+	}
+}
+
+// conditioned runs for issues that are fatal, and does what nobody should for
+// others.
+func conditioned(t *testing.T, otherwise func() bool) (*routes.Planner, *bytes.Buffer) {
+	t.Helper()
+	log := &bytes.Buffer{}
+	w := triage.New("page_on_fatal", idle, triage.On("sentry.issue.created"), triage.When(func(d triage.Delivery) bool {
+		return d.Level == "fatal" || otherwise()
+	}))
+	return routes.NewPlanner([]triage.Workflow{w}, []config.Integration{{Name: "mobile"}}, slog.New(slog.NewTextHandler(log, nil))), log
+}
+
+func TestAWorkflowRunsWhereItsConditionHolds(t *testing.T) {
+	planner, log := conditioned(t, func() bool { return false })
+	fatal := delivery("sentry.issue.created")
+	fatal.Level = "fatal"
+	if got := planner.Plan(fatal); len(got.Operations) != 1 || len(got.Skipped) != 0 {
+		t.Errorf("planned %+v", got)
+	}
+	if got := planner.Plan(delivery("sentry.issue.created")); !got.Empty() || !reflect.DeepEqual(got.Skipped, []routes.Skip{{Workflow: "page_on_fatal", Why: routes.WhyCondition}}) {
+		t.Errorf("planned %+v", got)
+	}
+	if got := planner.Plan(delivery("sentry.comment.created")); !got.Empty() || len(got.Skipped) != 0 {
+		t.Errorf("what it does not want is planned as %+v", got)
+	}
+	if log.Len() > 0 {
+		t.Errorf("logged was %s", log)
+	}
+}
+
+func TestAConditionThatBreaksStartsTheRunAndSaysSo(t *testing.T) {
+	planner, log := conditioned(t, func() bool { panic("a bug of its author") })
+	if got := planner.Plan(delivery("sentry.issue.created")); len(got.Operations) != 1 || len(got.Skipped) != 0 {
+		t.Errorf("planned %+v", got)
+	}
+	if text := log.String(); !strings.Contains(text, "page_on_fatal") || !strings.Contains(text, "a bug of its author") {
+		t.Errorf("logged was %q", text)
+	}
+}
+
+func TestDeliveriesOfOneIssueShareTheirRun(t *testing.T) {
+	w := triage.New("calm", idle, triage.On("sentry.issue.*"), triage.Key(triage.PerIssue(time.Hour)))
+	planner := routes.NewPlanner([]triage.Workflow{w}, []config.Integration{{Name: "mobile"}}, slog.New(slog.DiscardHandler))
+	d := delivery("sentry.issue.created")
+	d.IssueID, d.Time = "42", time.Date(2026, 11, 25, 14, 59, 59, 0, time.UTC)
+	plan := planner.Plan(d)
+	for _, key := range []string{"one", "two"} {
+		if got := plan.For(key)[0]; got.WorkflowID != "calm:mobile:issue~42~20261125T140000Z" || !got.Shared {
+			t.Errorf("planned %+v", got)
+		}
+	}
+	d.IssueID = ""
+	if got := planner.Plan(d).For("one")[0]; got.WorkflowID != "calm:mobile:one" || got.Shared {
+		t.Errorf("without an issue: %+v", got)
 	}
 }
