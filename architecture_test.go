@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"internal/starter":   {"internal/config", "internal/routes", "internal/sentry", "internal/telemetry", "internal/text"},
 	"internal/journal":   {"internal/routes", "internal/sentry", "internal/telemetry", "internal/text"},
 	"internal/forwarder": {"internal/journal", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text"},
-	"internal/service":   {"internal/admin", "internal/build", "internal/config", "internal/starter", "internal/telemetry", "internal/text"},
+	"internal/service":   {"internal/admin", "internal/build", "internal/config", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text", "triage"},
 	"internal/keyring":   {"internal/config", "internal/sentry", "internal/telemetry"},
 	"internal/web":       {"internal/routes", "internal/sentry", "internal/starter", "internal/telemetry"},
 	"internal/admin":     {"internal/config", "internal/journal", "internal/keyring", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text", "internal/web", "triage"},

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -53,6 +54,7 @@ type Workflow interface {
 	Keying() Keying
 
 	register(worker.Registry)
+	place() string
 }
 
 // Definition is a triage workflow that returns an Out. It is a [Workflow].
@@ -60,6 +62,7 @@ type Definition[Out any] struct {
 	settings
 	name string
 	run  func(workflow.Context, Envelope) (Out, error)
+	at   string // the file and line of New
 }
 
 // settings are what options set.
@@ -91,10 +94,13 @@ type Option func(*settings)
 // option is given twice, so that a wrong build cannot start.
 func New[Out any](name string, run func(workflow.Context, Envelope) (Out, error), options ...Option) *Definition[Out] {
 	d := &Definition[Out]{name: name, run: run}
-	switch {
-	case len(name) > MaxName || !validName.MatchString(name):
-		panic(fmt.Sprintf("triage: workflow name %q is not snake case of at most %d bytes", name, MaxName))
-	case run == nil:
+	if _, file, line, ok := runtime.Caller(1); ok {
+		d.at = fmt.Sprintf("%s:%d", file, line)
+	}
+	if err := CheckName(name); err != nil {
+		panic(fmt.Sprintf("triage: %v", err))
+	}
+	if run == nil {
 		panic(fmt.Sprintf("triage: workflow %s has no function", name))
 	}
 	for _, option := range options {
@@ -114,6 +120,14 @@ func New[Out any](name string, run func(workflow.Context, Envelope) (Out, error)
 	return d
 }
 
+// CheckName returns an error if name is not one that [New] takes.
+func CheckName(name string) error {
+	if len(name) > MaxName || !validName.MatchString(name) {
+		return fmt.Errorf("workflow name %q is not snake case of at most %d bytes", name, MaxName)
+	}
+	return nil
+}
+
 // On names the events that start a workflow: exact names, or names whose last
 // part or parts are "*" (sentry.issue.*, sentry.*).
 func On(events ...string) Option {
@@ -125,8 +139,12 @@ func On(events ...string) Option {
 	}
 }
 
-// CheckEvent returns an error if pattern is not what [On] takes.
+// CheckEvent returns an error if pattern is not what [On] takes. That is the event
+// sentry.issue.archived, too, which no delivery has.
 func CheckEvent(pattern string) error {
+	if event, ok := sentry.Renamed(pattern); ok {
+		return fmt.Errorf("no delivery has the event %s: it arrives as %s", pattern, event)
+	}
 	if !validPattern.MatchString(pattern) {
 		return fmt.Errorf("%q is no event name, as in sentry.issue.created, sentry.issue.* or sentry.*", pattern)
 	}
@@ -163,6 +181,8 @@ func (d *Definition[Out]) Keying() Keying {
 	return *d.keying
 }
 
+func (d *Definition[Out]) place() string { return d.at }
+
 func (d *Definition[Out]) register(r worker.Registry) {
 	r.RegisterWorkflowWithOptions(d.execute, workflow.RegisterOptions{Name: d.name})
 }
@@ -198,12 +218,12 @@ func (d *Definition[Out]) execute(ctx workflow.Context, env Envelope) (any, erro
 // List returns the workflows. It panics when two of them share a name, so that
 // a wrong build cannot start.
 func List(workflows ...Workflow) []Workflow {
-	seen := map[string]bool{}
+	seen := map[string]Workflow{}
 	for _, w := range workflows {
-		if seen[w.Name()] {
-			panic("triage: two workflows are called " + w.Name())
+		if other, ok := seen[w.Name()]; ok {
+			panic(fmt.Sprintf("triage: two workflows are called %s, those of %s and %s: give one of them another name", w.Name(), other.place(), w.place()))
 		}
-		seen[w.Name()] = true
+		seen[w.Name()] = w
 	}
 	return workflows
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -118,7 +119,18 @@ func TestListRefusesANameTwice(t *testing.T) {
 	if list := triage.List(one, two); len(list) != 2 {
 		t.Errorf("the list has %d", len(list))
 	}
-	panics(t, func() { triage.List(one, two, again) })
+	says := panics(t, func() { triage.List(one, two, again) })
+	if !regexp.MustCompile(`triage_test\.go:\d+ and .*triage_test\.go:\d+`).MatchString(says) {
+		t.Errorf("it does not say where the two are: %s", says)
+	}
+}
+
+// It can never match, and is what Sentry calls the event.
+func TestNewRefusesAnEventThatArrivesUnderAnotherName(t *testing.T) {
+	says := panics(t, func() { triage.New("on_archive", idle, triage.On("sentry.issue.archived")) })
+	if !strings.Contains(says, "sentry.issue.ignored") {
+		t.Errorf("it does not say which event to name: %s", says)
+	}
 }
 
 func TestRegisterRefusesAnActivityNameTwice(t *testing.T) {
@@ -285,14 +297,18 @@ func environment(t *testing.T) *testsuite.TestWorkflowEnvironment {
 	return suite.NewTestWorkflowEnvironment()
 }
 
-func panics(t *testing.T, f func()) {
+// panics returns what f panics with.
+func panics(t *testing.T, f func()) (says string) {
 	t.Helper()
 	defer func() {
-		if recover() == nil {
+		p := recover()
+		if p == nil {
 			t.Error("there was no panic")
 		}
+		says = fmt.Sprint(p)
 	}()
 	f()
+	return ""
 }
 
 func TestActivitiesAreRepeatedAsDocumented(t *testing.T) {

@@ -76,6 +76,8 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 	}
 	defer told.Shutdown(ctx)
 	service.Warn(ctx, cfg.Warnings, log)
+	service.WarnEvents(ctx, workflows, log)
+	tellRoutes(ctx, workflows, cfg.Integrations, log)
 	if err := told.Instrument(&cfg.Temporal.Client); err != nil {
 		return err
 	}

@@ -63,8 +63,8 @@ func EventName(resource string, body []byte) (string, error) {
 		return "", ErrResourceMismatch
 	}
 	name := "sentry." + resource + "." + strings.ToLower(action.Str)
-	if name == "sentry.issue.archived" {
-		return "sentry.issue.ignored", nil
+	if other, ok := Renamed(name); ok {
+		return other, nil
 	}
 	return name, nil
 }

@@ -52,6 +52,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	}
 	defer told.Shutdown(ctx)
 	service.Warn(ctx, cfg.Warnings, log)
+	service.WarnEvents(ctx, workflows.All, log)
 	if err := told.Instrument(&cfg.Temporal.Client); err != nil {
 		return err
 	}

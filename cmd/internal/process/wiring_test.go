@@ -157,6 +157,27 @@ func TestWhatMayBeWrongWithTheConfigurationIsToldOf(t *testing.T) {
 	wantWarning("worker")
 }
 
+func TestTheIngressWarnsOfEventsThatDoNotCome(t *testing.T) {
+	warned := make(chan string, 10)
+	log := slog.New(told{slog.DiscardHandler, func(message string, attributes []string) {
+		if strings.HasPrefix(message, "a workflow wants") {
+			warned <- strings.Join(attributes, " ")
+		}
+	}})
+	address, _ := nowhere(t)
+	inBackground(t, func(ctx context.Context) error {
+		return process.Ingress(ctx, config.Ingress{Common: common(address), MaxBodyBytes: 1 << 20, JournalDir: t.TempDir()}, listen(t), listen(t), log)
+	})
+	select {
+	case warning := <-warned:
+		if want := "workflow=wait_for_the_end event=sentry.installation.held did_you_mean=sentry.installation.deleted"; warning != want {
+			t.Errorf("the warning is %s, want %s", warning, want)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the ingress says nothing")
+	}
+}
+
 func TestThatFewFilesMayBeOpenIsToldOf(t *testing.T) {
 	var before syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
