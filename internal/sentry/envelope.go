@@ -22,10 +22,9 @@ type Envelope struct {
 	Source string `json:"source"`
 	// IntegrationID is the integration's name in our configuration.
 	IntegrationID string `json:"integration_id"`
-	// EventType is the event's name, as [EventName] returns it.
+	// EventType is the event's name, as in sentry.issue.created.
 	EventType string `json:"event_type"`
-	// IdempotencyKey is the same for each repetition of one delivery, see
-	// [IdempotencyKey].
+	// IdempotencyKey is the same for each repetition of one delivery.
 	IdempotencyKey string `json:"idempotency_key"`
 	// Timestamp is in unix seconds: Sentry's own for this attempt, or else the
 	// time of receipt. It is not signed.
@@ -33,7 +32,7 @@ type Envelope struct {
 	// Headers holds the few request headers worth keeping, names in lower
 	// case. The signature is never among them.
 	Headers map[string]string `json:"headers"`
-	// Body is the verified request body, byte for byte.
+	// Body is the verified request body, byte for byte: a JSON text.
 	Body Body `json:"body"`
 }
 

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"sentry-temporal/internal/service"
 	"sentry-temporal/internal/build"
+	"sentry-temporal/internal/service"
 )
 
 func TestMainTellsWhatAProgramWasBuiltFrom(t *testing.T) {
