@@ -6,15 +6,10 @@ package routes
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"log/slog"
 	"slices"
 	"strings"
 
-	"sentry-temporal/internal/config"
-	"sentry-temporal/internal/sentry"
-	"sentry-temporal/internal/telemetry"
 	"sentry-temporal/internal/text"
-	"sentry-temporal/triage"
 )
 
 // Kind is what an [Operation] does.
@@ -51,6 +46,10 @@ const (
 	WhyRoute     Why = "route"     // its routes are for other deliveries
 )
 
+// MaxSkipped bounds what a [Plan] tells of routes that are for other deliveries:
+// a team's delivery passes by those of all others.
+const MaxSkipped = 10
+
 // Skip is a workflow that wants the event of a delivery and does not run for it.
 type Skip struct {
 	Workflow string `json:"workflow"`
@@ -63,7 +62,9 @@ type Plan struct {
 	// Operations are what to do. Their workflow IDs lack the idempotency key,
 	// unless they are shared.
 	Operations []Operation
-	Skipped    []Skip
+	// Skipped are the workflows that want the event and do not run for it: all
+	// whose condition says no, and of those whose routes do [MaxSkipped].
+	Skipped []Skip
 }
 
 // Empty reports whether there is nothing to do.
@@ -79,55 +80,6 @@ func (p Plan) For(idempotencyKey string) []Operation {
 		}
 	}
 	return operations
-}
-
-// Planner plans the starts of workflows.
-type Planner struct {
-	workflows    []triage.Workflow
-	integrations map[string]config.Integration
-	log          *slog.Logger
-}
-
-// NewPlanner returns a Planner of the workflows for the integrations.
-func NewPlanner(workflows []triage.Workflow, integrations []config.Integration, log *slog.Logger) *Planner {
-	p := &Planner{workflows: workflows, integrations: map[string]config.Integration{}, log: log}
-	for _, integration := range integrations {
-		p.integrations[integration.Name] = integration
-	}
-	return p
-}
-
-// Plan returns an operation for each workflow that wants d and whose condition
-// holds: none is fine. The integration must be one of the Planner's.
-func (p *Planner) Plan(d sentry.Delivery) Plan {
-	var plan Plan
-	integration := p.integrations[d.Integration]
-	for _, w := range p.workflows {
-		if !w.Wants(d.Event) {
-			continue
-		}
-		holds, err := w.Accepts(d)
-		if err != nil {
-			p.log.Warn("the condition of a workflow is not known, so it runs", telemetry.KeyWorkflow, w.Name(), telemetry.KeyError, err.Error())
-		}
-		if !holds {
-			plan.Skipped = append(plan.Skipped, Skip{w.Name(), WhyCondition})
-			continue
-		}
-		key, shared := w.Keying().Of(d)
-		plan.Operations = append(plan.Operations, Operation{
-			Kind:        Start,
-			Workflow:    w.Name(),
-			WorkflowID:  w.Name() + ":" + d.Integration + ":" + key,
-			Integration: d.Integration,
-			Namespace:   integration.Namespace,
-			TaskQueue:   integration.TaskQueue,
-			Priority:    priorityOf(d.Level),
-			FairnessKey: fairnessKey(d.Integration, d.Project),
-			Shared:      shared,
-		})
-	}
-	return plan
 }
 
 // priorityOf returns Temporal's priority for an issue's level. What has none,

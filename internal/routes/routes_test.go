@@ -171,3 +171,5 @@ func TestDeliveriesOfOneIssueShareTheirRun(t *testing.T) {
 		t.Errorf("without an issue: %+v", got)
 	}
 }
+
+const hour = time.Hour

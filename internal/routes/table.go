@@ -1,0 +1,326 @@
+package routes
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/sentry"
+	"sentry-temporal/triage"
+)
+
+// Table says which workflows run for which deliveries, and where. It never changes.
+type Table struct {
+	workflows    []routed
+	integrations map[string]config.Integration
+	routes       []Route
+	unlisted     []triage.Workflow // compiled in, and in no route
+	warnings     []Problem
+}
+
+// Route is what a file says of a workflow, or, without a file, what the workflow
+// says itself. Lists that are empty let everything through.
+type Route struct {
+	Workflow     string
+	Compiled     bool // into this program: its events, condition and key come with it
+	Events       []string
+	Integrations []string
+	Projects     []string // a trailing * is a prefix
+	Levels       []string
+	Namespace    string // "" is the integration's
+	TaskQueue    string // "" is the integration's
+	PerIssue     time.Duration
+	Uncompressed bool
+	Line         int // in the file; 0 without one
+}
+
+// routed is a workflow with its routes: the first that is for a delivery counts.
+type routed struct {
+	name     string
+	compiled triage.Workflow // nil: it is from elsewhere, and its run asks its condition
+	routes   []route
+}
+
+// route is a [Route], ready to be matched.
+type route struct {
+	Route
+	events, projects []pattern
+	keying           triage.Keying
+}
+
+// pattern is a text, or what a text has to begin with.
+type pattern struct {
+	text   string
+	prefix bool
+}
+
+// patternOf takes a text that may have a "*" for all that follows.
+func patternOf(text string) pattern {
+	start, _, prefix := strings.Cut(text, "*")
+	return pattern{text: start, prefix: prefix}
+}
+
+func patternsOf(texts []string) []pattern {
+	var all []pattern
+	for _, text := range texts {
+		all = append(all, patternOf(text))
+	}
+	return all
+}
+
+func (p pattern) matches(s string) bool {
+	return p.text == s || p.prefix && strings.HasPrefix(s, p.text)
+}
+
+func match(patterns []pattern, s string) bool {
+	for _, p := range patterns {
+		if p.matches(s) {
+			return true
+		}
+	}
+	return false
+}
+
+// newTable returns a table of routes, in their order.
+func newTable(all []Route, workflows []triage.Workflow, integrations []config.Integration) *Table {
+	t := &Table{routes: all, integrations: map[string]config.Integration{}}
+	for _, integration := range integrations {
+		t.integrations[integration.Name] = integration
+	}
+	compiled := map[string]triage.Workflow{}
+	for _, w := range workflows {
+		compiled[w.Name()] = w
+	}
+	at := map[string]int{}
+	for _, of := range all {
+		i, there := at[of.Workflow]
+		if !there {
+			i = len(t.workflows)
+			at[of.Workflow] = i
+			t.workflows = append(t.workflows, routed{name: of.Workflow, compiled: compiled[of.Workflow]})
+		}
+		r := route{Route: of, events: patternsOf(of.Events), projects: patternsOf(of.Projects)}
+		switch w := t.workflows[i].compiled; {
+		case w != nil:
+			r.keying = w.Keying()
+		case of.PerIssue != 0:
+			r.keying = triage.PerIssue(of.PerIssue)
+		}
+		t.workflows[i].routes = append(t.workflows[i].routes, r)
+	}
+	for _, w := range workflows {
+		if _, listed := at[w.Name()]; !listed {
+			t.unlisted = append(t.unlisted, w)
+		}
+	}
+	return t
+}
+
+// CompiledIn is the table that there is without a file: each of the workflows runs
+// for every integration.
+func CompiledIn(workflows []triage.Workflow, integrations []config.Integration) *Table {
+	var all []Route
+	for _, w := range workflows {
+		all = append(all, routeOf(w))
+	}
+	return newTable(all, workflows, integrations)
+}
+
+// routeOf is what a workflow that is compiled in says itself.
+func routeOf(w triage.Workflow) Route {
+	return Route{Workflow: w.Name(), Compiled: true, Events: w.Events(), PerIssue: w.Keying().Window()}
+}
+
+// Routes returns the routes, in their order. The caller must not change them.
+func (t *Table) Routes() []Route { return t.routes }
+
+// same reports whether both tables say the same.
+func (t *Table) same(other *Table) bool {
+	return slices.EqualFunc(t.routes, other.routes, func(a, b Route) bool { return reflect.DeepEqual(a, b) })
+}
+
+// Unlisted returns the names of the workflows that are compiled in and have no
+// route: they do not run.
+func (t *Table) Unlisted() []string {
+	names := make([]string, len(t.unlisted))
+	for i, w := range t.unlisted {
+		names[i] = w.Name()
+	}
+	return names
+}
+
+// Warnings returns what may be wrong with the file.
+func (t *Table) Warnings() []Problem { return t.warnings }
+
+// Place is where runs of an integration may be planned to live.
+type Place struct{ Integration, Namespace string }
+
+// Places returns the places that routes name, beside the integrations' own.
+func (t *Table) Places() []Place {
+	var all []Place
+	for _, r := range t.routes {
+		if r.Namespace == "" {
+			continue
+		}
+		for name := range t.integrations {
+			at := Place{Integration: name, Namespace: r.Namespace}
+			if lets(r.Integrations, name) && !slices.Contains(all, at) {
+				all = append(all, at)
+			}
+		}
+	}
+	return all
+}
+
+func lets(list []string, s string) bool { return len(list) == 0 || slices.Contains(list, s) }
+
+// No is what says that a workflow does not run for a delivery: a field of a
+// route, or one of the others here.
+type No string
+
+// What says no, in the order in which they are asked.
+const (
+	NoEvents       No = "events"
+	NoIntegrations No = "integrations"
+	NoProjects     No = "projects"
+	NoLevels       No = "levels"
+	NoEarlier      No = "earlier"   // another route of the workflow comes first, and is for it
+	NoCondition    No = "condition" // triage.When
+	NoRoute        No = "route"     // the file has none of a workflow that is compiled in
+)
+
+// refuses returns the first field that keeps d out, "" if the route is for d.
+func (r *route) refuses(d *sentry.Delivery) No {
+	switch {
+	case !match(r.events, d.Event):
+		return NoEvents
+	case !lets(r.Integrations, d.Integration):
+		return NoIntegrations
+	case len(r.projects) > 0 && !match(r.projects, d.Project):
+		return NoProjects
+	case !lets(r.Levels, d.Level):
+		return NoLevels
+	}
+	return ""
+}
+
+// find returns the route that is for d, nil if none is; and whether one wants its
+// event at all.
+func (w *routed) find(d *sentry.Delivery) (found *route, wanted bool) {
+	for i := range w.routes {
+		switch w.routes[i].refuses(d) {
+		case "":
+			return &w.routes[i], true
+		case NoEvents:
+		default:
+			wanted = true
+		}
+	}
+	return nil, wanted
+}
+
+// accepts asks the condition of a workflow that is compiled in. With an error it
+// is not known what it says, and the workflow runs.
+func (w *routed) accepts(d *sentry.Delivery) (bool, error) {
+	if w.compiled == nil {
+		return true, nil
+	}
+	return w.compiled.Accepts(*d)
+}
+
+// Plan returns an operation for each workflow with a route for d whose condition
+// holds: none is fine. The integration must be one of the table's. unsure is
+// called with the workflows of which that is not known, and why; they run.
+func (t *Table) Plan(d sentry.Delivery, unsure func(workflow string, err error)) Plan {
+	var plan Plan
+	passed := 0
+	for i := range t.workflows {
+		w := &t.workflows[i]
+		r, wanted := w.find(&d)
+		if r == nil {
+			if wanted && passed < MaxSkipped {
+				passed++
+				plan.Skipped = append(plan.Skipped, Skip{w.name, WhyRoute})
+			}
+			continue
+		}
+		holds, err := w.accepts(&d)
+		if err != nil {
+			unsure(w.name, err)
+		}
+		if !holds {
+			plan.Skipped = append(plan.Skipped, Skip{w.name, WhyCondition})
+			continue
+		}
+		plan.Operations = append(plan.Operations, t.operation(r, &d))
+	}
+	return plan
+}
+
+// operation is the start of a run of r's workflow for d.
+func (t *Table) operation(r *route, d *sentry.Delivery) Operation {
+	integration := t.integrations[d.Integration]
+	o := Operation{
+		Kind:         Start,
+		Workflow:     r.Workflow,
+		Integration:  d.Integration,
+		Namespace:    r.Namespace,
+		TaskQueue:    r.TaskQueue,
+		Priority:     priorityOf(d.Level),
+		FairnessKey:  fairnessKey(d.Integration, d.Project),
+		Condition:    !r.Compiled,
+		Uncompressed: r.Uncompressed,
+	}
+	if o.Namespace == "" {
+		o.Namespace = integration.Namespace
+	}
+	if o.TaskQueue == "" {
+		o.TaskQueue = integration.TaskQueue
+	}
+	key, shared := r.keying.Of(*d)
+	o.WorkflowID, o.Shared = r.Workflow+":"+d.Integration+":"+key, shared
+	return o
+}
+
+// Verdict is what becomes of a delivery by a route.
+type Verdict struct {
+	Workflow  string
+	Line      int        // of the route in the file; 0 without one
+	No        No         // what says no; "" if it runs
+	Operation *Operation // nil if it does not run
+	Unsure    error      // why it is not known what the condition says
+}
+
+// Explain returns what each route says of d, in the order of [Table.Plan], and
+// then the workflows that are compiled in and have no route.
+func (t *Table) Explain(d sentry.Delivery) []Verdict {
+	var all []Verdict
+	for i := range t.workflows {
+		w := &t.workflows[i]
+		found, _ := w.find(&d)
+		for j := range w.routes {
+			r := &w.routes[j]
+			v := Verdict{Workflow: w.name, Line: r.Line, No: r.refuses(&d)}
+			switch {
+			case v.No != "":
+			case r != found:
+				v.No = NoEarlier
+			default:
+				var holds bool
+				if holds, v.Unsure = w.accepts(&d); !holds {
+					v.No = NoCondition
+					break
+				}
+				o := t.operation(r, &d)
+				v.Operation = &o
+			}
+			all = append(all, v)
+		}
+	}
+	for _, name := range t.Unlisted() {
+		all = append(all, Verdict{Workflow: name, No: NoRoute})
+	}
+	return all
+}
