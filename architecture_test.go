@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"internal/telemetry": {"internal/build", "internal/text"},
 	"internal/devserver": {"internal/devserver"},
 	"internal/routes":    {"internal/config", "internal/sentry", "internal/telemetry", "internal/text", "triage"},
-	"internal/starter":   {"internal/config", "internal/routes", "internal/sentry", "internal/telemetry", "internal/text"},
+	"internal/starter":   {"internal/config", "internal/routes", "internal/sentry", "internal/telemetry", "internal/text", "triage"},
 	"internal/journal":   {"internal/routes", "internal/sentry", "internal/telemetry", "internal/text"},
 	"internal/forwarder": {"internal/journal", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text"},
 	"internal/service":   {"internal/admin", "internal/build", "internal/config", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text", "triage"},

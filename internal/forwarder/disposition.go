@@ -3,6 +3,7 @@ package forwarder
 import (
 	"context"
 	"errors"
+	"slices"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
@@ -28,7 +29,22 @@ const (
 )
 
 // dispose is the one table from error to what happens. code is why it is parked.
+//
+// Of several failures the one that may end decides, and the lane's first: what
+// others wait for must not be parked.
 func dispose(err error) (d disposition, code journal.Code) {
+	if failures, several := errors.AsType[starter.Failures](err); several {
+		found := map[disposition]journal.Code{}
+		for _, failure := range slices.Backward(failures) { // the first one's code
+			d, code := dispose(failure)
+			found[d] = code
+		}
+		for _, d := range []disposition{withLane, alone, parked} {
+			if code, ok := found[d]; ok {
+				return d, code
+			}
+		}
+	}
 	for _, row := range dispositions {
 		if row.is(err) {
 			return row.disposition, row.code

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 
 	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/converter"
@@ -24,6 +25,10 @@ const (
 	// the quotes that a JSON string doubles.
 	maxDecoded = 64 << 20
 
+	// leaveAs marks, in the metadata, a payload that is not to be compressed. It
+	// does not leave this process.
+	leaveAs = "leave-as-it-is"
+
 	// encodingZlib is what the SDK's own zlib codec writes, so that other tools
 	// can read our payloads.
 	encodingZlib = "binary/zlib"
@@ -41,6 +46,11 @@ func (codec) Encode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
 	encoded := make([]*commonpb.Payload, len(payloads))
 	for i, p := range payloads {
 		encoded[i] = p
+		if _, leave := p.GetMetadata()[leaveAs]; leave {
+			encoded[i] = &commonpb.Payload{Metadata: maps.Clone(p.GetMetadata()), Data: p.GetData()}
+			delete(encoded[i].Metadata, leaveAs)
+			continue
+		}
 		if len(p.GetData()) <= compressAbove || isCompressed(p) { // a delivery is compressed once for all its runs
 			continue
 		}
@@ -65,6 +75,16 @@ func (codec) Encode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
 		}
 	}
 	return encoded, nil
+}
+
+// plain returns v as a payload that [codec.Encode] leaves as it is.
+func plain(v any) (*commonpb.Payload, error) {
+	payload, err := converter.GetDefaultDataConverter().ToPayload(v)
+	if err != nil {
+		return nil, err
+	}
+	payload.Metadata[leaveAs] = nil
+	return payload, nil
 }
 
 // Decode implements [converter.PayloadCodec].

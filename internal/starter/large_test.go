@@ -10,10 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
 	"sentry-temporal/internal/devserver/devservertest"
 	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 )
 
@@ -102,5 +104,74 @@ func TestAPlanIsCarriedOutAsItStands(t *testing.T) {
 	}
 	if _, err := s.Prepare(env, nil); !errors.Is(err, starter.ErrUnknownPlan) {
 		t.Errorf("nothing planned: the error is %v", err)
+	}
+}
+
+// operation is a start of echo_body for env on a queue that nobody serves.
+func operation(env sentry.Envelope, uncompressed bool) routes.Operation {
+	o := routes.Operation{
+		Kind: routes.Start, Workflow: "echo_body", WorkflowID: fmt.Sprintf("echo_body:sentry:%s-%t", env.IdempotencyKey, uncompressed),
+		Integration: "sentry", Namespace: client.DefaultNamespace, TaskQueue: "nobody's", Uncompressed: uncompressed,
+	}
+	return o
+}
+
+// encodingOf returns how the input of a run is encoded in Temporal.
+func encodingOf(t *testing.T, c client.Client, run starter.Run) string {
+	t.Helper()
+	event, err := c.GetWorkflowHistory(t.Context(), run.WorkflowID, run.RunID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT).Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	metadata := event.GetWorkflowExecutionStartedEventAttributes().GetInput().GetPayloads()[0].GetMetadata()
+	if len(metadata) != 1 {
+		t.Errorf("the metadata is %v", metadata)
+	}
+	return string(metadata["encoding"])
+}
+
+// A worker that reads no compressed payloads gets none.
+func TestARouteCanHavePayloadsLeftAsTheyAre(t *testing.T) {
+	connections := connect(t, devservertest.Server().Address)
+	s := starter.New(connections, slog.New(slog.DiscardHandler))
+	env := envelope("sentry.error.created", `{"x":"`+strings.Repeat("a", 1<<20)+`"}`)
+	begin, err := s.Prepare(env, []routes.Operation{operation(env, false), operation(env, true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, err := begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := connections.Environments()["sentry"].Client
+	if encoding := encodingOf(t, c, runs[0]); encoding != "binary/zlib" {
+		t.Errorf("a large payload is %s", encoding)
+	}
+	if encoding := encodingOf(t, c, runs[1]); encoding != "json/plain" {
+		t.Errorf("one that is to be left is %s", encoding)
+	}
+}
+
+// One run that Temporal cannot take does not take the other with it.
+func TestWhatIsTooLargeUncompressedIsSaidAndTheRestStarts(t *testing.T) {
+	connections := connect(t, devservertest.Server().Address)
+	s := starter.New(connections, slog.New(slog.DiscardHandler))
+	env := envelope("sentry.error.created", `{"x":"`+strings.Repeat("a", 3<<20)+`"}`)
+	if _, err := s.Prepare(env, []routes.Operation{operation(env, true)}); !errors.Is(err, starter.ErrTooLarge) {
+		t.Errorf("alone: the error is %v", err)
+	}
+	begin, err := s.Prepare(env, []routes.Operation{operation(env, true), operation(env, false)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := begin(t.Context()); !errors.Is(err, starter.ErrTooLarge) || !strings.Contains(err.Error(), "echo_body") {
+		t.Errorf("with another: the error is %v", err)
+	}
+	c := connections.Environments()["sentry"].Client
+	if _, err := c.DescribeWorkflowExecution(t.Context(), operation(env, false).WorkflowID, ""); err != nil {
+		t.Errorf("the other: %v", err)
+	}
+	if _, err := c.DescribeWorkflowExecution(t.Context(), operation(env, true).WorkflowID, ""); err == nil {
+		t.Error("what is too large is started")
 	}
 }

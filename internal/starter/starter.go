@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 
@@ -17,10 +18,10 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
-	"golang.org/x/sync/errgroup"
 
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
+	"sentry-temporal/triage"
 )
 
 // Status says what became of a delivery, or of one of its runs.
@@ -103,7 +104,7 @@ func (s *Starter) Planned(plan []routes.Operation) []Run {
 
 var (
 	// ErrTooLarge says that Temporal does not take a delivery for its size.
-	ErrTooLarge = errors.New("the delivery is too large for Temporal, even compressed")
+	ErrTooLarge = errors.New("the delivery is too large for Temporal")
 	// ErrNotConfigured says that an integration is not configured, or no
 	// integration with its connection has the namespace.
 	ErrNotConfigured = errors.New("not configured")
@@ -116,39 +117,33 @@ const maxPayload = 2 << 20
 
 // Prepare makes everything ready to carry out plan for a delivery of env, which
 // takes memory and time, and returns what does it, which takes little memory and
-// Temporal's time. Its error is one of the above.
+// Temporal's time. Its error says that nothing of plan can be done; each cause is one
+// of the above.
 //
 // start carries out every operation of plan and returns one run for each,
 // [Started] or [Existing]. Repeating it starts nothing twice, as long as the
-// namespace retains the closed run. When some fail the error is that of the first
-// to fail, and repeating all of them repairs it. It obeys ctx's deadline,
-// whatever Temporal does, and may be called again.
+// namespace retains the closed run. One that fails, or cannot be done, stops no
+// other: the error is then that, or [Failures] of several, and repeating all of
+// them repairs what can be. It obeys ctx's deadline, whatever Temporal does, and
+// may be called again.
 func (s *Starter) Prepare(env sentry.Envelope, plan []routes.Operation) (start func(context.Context) ([]Run, error), err error) {
 	if len(plan) == 0 {
 		return nil, fmt.Errorf("%w: nothing is planned", ErrUnknownPlan)
 	}
 	clients := make([]client.Client, len(plan))
+	inputs := inputs{env: env}
+	impossible := make([]error, len(plan))
 	for i, o := range plan {
-		if o.Kind != routes.Start {
-			return nil, fmt.Errorf("%w: a %q of %s", ErrUnknownPlan, o.Kind, o.WorkflowID)
-		}
-		var ok bool
-		if clients[i], ok = s.connections.Client(o.Integration, o.Namespace); !ok {
-			return nil, fmt.Errorf("integration %s with namespace %s: %w", o.Integration, o.Namespace, ErrNotConfigured)
+		if clients[i], impossible[i] = s.clientOf(o); impossible[i] == nil {
+			impossible[i] = inputs.add(o)
 		}
 	}
-	// Temporal's answers to what is too large differ with the size, and one of
-	// them is that of a busy server: so it is measured, not asked.
-	payload, err := DataConverter().ToPayload(env)
-	if err != nil {
-		return nil, fmt.Errorf("encode delivery %s: %w", env.IdempotencyKey, err)
-	}
-	if size := len(payload.GetData()); size > maxPayload {
-		return nil, fmt.Errorf("%w: %d bytes of at most %d, from a body of %d", ErrTooLarge, size, maxPayload, len(env.Body))
+	if !slices.Contains(impossible, nil) {
+		return nil, joined(impossible)
 	}
 	subject := sentry.SubjectOf(env.Body)
 	about := about{
-		input:      converter.NewRawValue(payload),
+		inputs:     inputs.encoded,
 		attributes: attributesOf(env, subject),
 		summary:    summaryOf(env, subject),
 		details:    detailsOf(env, subject),
@@ -157,18 +152,91 @@ func (s *Starter) Prepare(env sentry.Envelope, plan []routes.Operation) (start f
 		about.attributes[name] = strings.Clone(value) // a part of the body would keep all of it
 	}
 	return func(ctx context.Context) ([]Run, error) {
-		runs := s.Planned(plan)
-		var group errgroup.Group // one failure does not stop the other starts
+		runs, failed := s.Planned(plan), slices.Clone(impossible)
+		var group sync.WaitGroup
 		for i, o := range plan {
-			group.Go(func() error {
-				return Recovered(func() error { return s.start(ctx, clients[i], o, &about, &runs[i]) })
+			if impossible[i] != nil {
+				continue
+			}
+			group.Go(func() {
+				failed[i] = Recovered(func() error { return s.start(ctx, clients[i], o, &about, &runs[i]) })
 			})
 		}
-		if err := group.Wait(); err != nil {
+		group.Wait()
+		if err := joined(failed); err != nil {
 			return nil, err
 		}
 		return runs, nil
 	}, nil
+}
+
+// clientOf returns the client for an operation that this build can carry out.
+func (s *Starter) clientOf(o routes.Operation) (client.Client, error) {
+	if o.Kind != routes.Start {
+		return nil, fmt.Errorf("%w: a %q of %s", ErrUnknownPlan, o.Kind, o.WorkflowID)
+	}
+	c, ok := s.connections.Client(o.Integration, o.Namespace)
+	if !ok {
+		return nil, fmt.Errorf("integration %s with namespace %s: %w", o.Integration, o.Namespace, ErrNotConfigured)
+	}
+	return c, nil
+}
+
+// Failures are why several of a delivery's runs are not started.
+type Failures []error
+
+func (f Failures) Error() string { return errors.Join(f...).Error() }
+
+// Unwrap is for [errors.Is] and [errors.As].
+func (f Failures) Unwrap() []error { return f }
+
+// joined returns nil if nothing has failed, what has, or [Failures] of several.
+func joined(failed []error) error {
+	failed = slices.DeleteFunc(slices.Clone(failed), func(err error) bool { return err == nil })
+	switch len(failed) {
+	case 0:
+		return nil
+	case 1:
+		return failed[0]
+	}
+	return Failures(failed)
+}
+
+// inputs are an envelope in each of the ways that its runs need.
+type inputs struct {
+	env     sentry.Envelope
+	encoded map[bool]converter.RawValue // by [routes.Operation.Uncompressed]
+	failed  map[bool]error
+}
+
+// add encodes the envelope for o, once for all that take the same. The error says
+// that there is no way.
+func (n *inputs) add(o routes.Operation) error {
+	if n.encoded == nil {
+		n.encoded, n.failed = map[bool]converter.RawValue{}, map[bool]error{}
+	}
+	if _, done := n.encoded[o.Uncompressed]; !done && n.failed[o.Uncompressed] == nil {
+		n.encoded[o.Uncompressed], n.failed[o.Uncompressed] = encode(n.env, o)
+	}
+	return n.failed[o.Uncompressed]
+}
+
+// encode returns env as the run of o takes it.
+func encode(env sentry.Envelope, o routes.Operation) (converter.RawValue, error) {
+	to, as := DataConverter().ToPayload, "compressed"
+	if o.Uncompressed {
+		to, as = plain, "not compressed, as the route of "+o.Workflow+" says"
+	}
+	payload, err := to(env)
+	if err != nil {
+		return converter.RawValue{}, fmt.Errorf("encode delivery %s: %w", env.IdempotencyKey, err)
+	}
+	// Temporal's answers to what is too large differ with the size, and one of
+	// them is that of a busy server: so it is measured, not asked.
+	if size := len(payload.GetData()); size > maxPayload {
+		return converter.RawValue{}, fmt.Errorf("%w: %d bytes of at most %d, from a body of %d, %s", ErrTooLarge, size, maxPayload, len(env.Body), as)
+	}
+	return converter.NewRawValue(payload), nil
 }
 
 // PanicError is a panic while runs were started: a bug, which repeating does not
@@ -193,7 +261,7 @@ func Recovered(do func() error) (err error) {
 
 // about is what all runs of a delivery share.
 type about struct {
-	input            converter.RawValue // the envelope, encoded once
+	inputs           map[bool]converter.RawValue // the envelope, by Uncompressed
 	attributes       map[string]string
 	summary, details string
 }
@@ -255,6 +323,10 @@ func execute(ctx context.Context, c client.Client, o routes.Operation, a *about,
 	for name, value := range attributes {
 		updates = append(updates, temporal.NewSearchAttributeKeyKeyword(name).ValueSet(value))
 	}
+	var memo map[string]any
+	if o.Condition {
+		memo = map[string]any{triage.MemoCondition: "asked by the run"}
+	}
 	started, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                                       o.WorkflowID,
 		TaskQueue:                                o.TaskQueue,
@@ -264,8 +336,9 @@ func execute(ctx context.Context, c client.Client, o routes.Operation, a *about,
 		TypedSearchAttributes:                    temporal.NewSearchAttributes(updates...),
 		StaticSummary:                            a.summary,
 		StaticDetails:                            a.details,
+		Memo:                                     memo,
 		Priority:                                 temporal.Priority{PriorityKey: o.Priority, FairnessKey: o.FairnessKey},
-	}, o.Workflow, a.input)
+	}, o.Workflow, a.inputs[o.Uncompressed])
 	if already, there := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); there {
 		run.Status, run.RunID = Existing, already.RunId
 		return nil
