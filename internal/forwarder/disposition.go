@@ -33,7 +33,7 @@ const (
 // Of several failures the one that may end decides, and the lane's first: what
 // others wait for must not be parked.
 func dispose(err error) (d disposition, code journal.Code) {
-	if failures, several := errors.AsType[starter.Failures](err); several {
+	if failures, several := errors.AsType[starter.StartErrors](err); several {
 		found := map[disposition]journal.Code{}
 		for _, failure := range slices.Backward(failures) { // the first one's code
 			d, code := dispose(failure)

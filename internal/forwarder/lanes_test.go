@@ -889,9 +889,9 @@ func TestDispositions(t *testing.T) {
 		"Internal":                 {serviceerror.NewInternal("x"), alone, ""},
 		"DataLoss":                 {serviceerror.NewDataLoss("x"), alone, ""},
 		"anything else":            {errors.New("x"), alone, ""},
-		"one that may end":         {starter.Failures{starter.ErrTooLarge, errOdd, starter.ErrNotConfigured}, alone, ""},
-		"one that lanes wait for":  {starter.Failures{starter.ErrTooLarge, errOdd, errDown}, withLane, ""},
-		"several that never end":   {starter.Failures{starter.ErrTooLarge, starter.ErrNotConfigured}, parked, journal.TooLarge},
+		"one that may end":         {starter.StartErrors{starter.ErrTooLarge, errOdd, starter.ErrNotConfigured}, alone, ""},
+		"one that lanes wait for":  {starter.StartErrors{starter.ErrTooLarge, errOdd, errDown}, withLane, ""},
+		"several that never end":   {starter.StartErrors{starter.ErrTooLarge, starter.ErrNotConfigured}, parked, journal.TooLarge},
 		"no room among the parked": {fmt.Errorf("%w (%s)", journal.ErrFull, errRefused.Error()), alone, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -123,7 +123,7 @@ const maxPayload = 2 << 20
 // start carries out every operation of plan and returns one run for each,
 // [Started] or [Existing]. Repeating it starts nothing twice, as long as the
 // namespace retains the closed run. One that fails, or cannot be done, stops no
-// other: the error is then that, or [Failures] of several, and repeating all of
+// other: the error is then that, or [StartErrors] of several, and repeating all of
 // them repairs what can be. It obeys ctx's deadline, whatever Temporal does, and
 // may be called again.
 func (s *Starter) Prepare(env sentry.Envelope, plan []routes.Operation) (start func(context.Context) ([]Run, error), err error) {
@@ -182,15 +182,15 @@ func (s *Starter) clientOf(o routes.Operation) (client.Client, error) {
 	return c, nil
 }
 
-// Failures are why several of a delivery's runs are not started.
-type Failures []error
+// StartErrors are why several of a delivery's runs are not started.
+type StartErrors []error
 
-func (f Failures) Error() string { return errors.Join(f...).Error() }
+func (e StartErrors) Error() string { return errors.Join(e...).Error() }
 
 // Unwrap is for [errors.Is] and [errors.As].
-func (f Failures) Unwrap() []error { return f }
+func (e StartErrors) Unwrap() []error { return e }
 
-// joined returns nil if nothing has failed, what has, or [Failures] of several.
+// joined returns nil if nothing has failed, what has, or [StartErrors] of several.
 func joined(failed []error) error {
 	failed = slices.DeleteFunc(slices.Clone(failed), func(err error) bool { return err == nil })
 	switch len(failed) {
@@ -199,7 +199,7 @@ func joined(failed []error) error {
 	case 1:
 		return failed[0]
 	}
-	return Failures(failed)
+	return StartErrors(failed)
 }
 
 // inputs are an envelope in each of the ways that its runs need.
