@@ -2,9 +2,12 @@ package triage
 
 import (
 	"cmp"
+	"context"
 	"strings"
 	"unicode"
 
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/workflow"
@@ -13,27 +16,37 @@ import (
 	"sentry-temporal/internal/text"
 )
 
-// Interceptor is for a worker's options: it gives each log line of a workflow
-// the event and the issue, and each activity a summary in the Temporal UI.
-// Histories do not depend on it.
-func Interceptor() interceptor.WorkerInterceptor { return &workerInterceptor{} }
+// Interceptor is for the options of a worker that [Register] is given the same
+// activities for: it gives each log line of a workflow the event and the issue, and
+// each activity a summary in the Temporal UI, and it tells with a call of an activity
+// whether the worker that made it has that registered. Histories do not depend on it.
+func Interceptor(activities ...any) interceptor.WorkerInterceptor {
+	return &workerInterceptor{registered: activityNames(activities)}
+}
 
 type workerInterceptor struct {
 	interceptor.WorkerInterceptorBase
+	registered map[string]bool // activities by name
 }
 
 // InterceptWorkflow implements [interceptor.WorkerInterceptor].
-func (*workerInterceptor) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
-	return &inbound{interceptor.WorkflowInboundInterceptorBase{Next: next}}
+func (w *workerInterceptor) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+	return &inbound{interceptor.WorkflowInboundInterceptorBase{Next: next}, w.registered}
+}
+
+// InterceptActivity implements [interceptor.WorkerInterceptor].
+func (*workerInterceptor) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	return &activityInbound{interceptor.ActivityInboundInterceptorBase{Next: next}}
 }
 
 type inbound struct {
 	interceptor.WorkflowInboundInterceptorBase
+	registered map[string]bool
 }
 
 // Init implements [interceptor.WorkflowInboundInterceptor].
 func (i *inbound) Init(next interceptor.WorkflowOutboundInterceptor) error {
-	return i.Next.Init(&outbound{interceptor.WorkflowOutboundInterceptorBase{Next: next}})
+	return i.Next.Init(&outbound{interceptor.WorkflowOutboundInterceptorBase{Next: next}, i.registered})
 }
 
 // ExecuteWorkflow implements [interceptor.WorkflowInboundInterceptor].
@@ -48,6 +61,18 @@ func (i *inbound) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteW
 
 type outbound struct {
 	interceptor.WorkflowOutboundInterceptorBase
+	registered map[string]bool
+}
+
+// ExecuteActivity implements [interceptor.WorkflowOutboundInterceptor].
+func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
+	if !o.registered[name] {
+		interceptor.WorkflowHeader(ctx)[headerUnknown] = &commonpb.Payload{
+			Metadata: map[string][]byte{converter.MetadataEncoding: []byte(converter.MetadataEncodingJSON)},
+			Data:     []byte("true"),
+		}
+	}
+	return o.Next.ExecuteActivity(ctx, name, args...)
 }
 
 // GetLogger implements [interceptor.WorkflowOutboundInterceptor].

@@ -4,13 +4,13 @@
 package triage
 
 import (
-	"context"
 	"fmt"
 	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -212,7 +212,12 @@ func (d *Definition[Out]) execute(ctx workflow.Context, env Envelope) (any, erro
 			return Skipped{Skipped: "the condition of " + d.name + " does not hold"}, nil
 		}
 	}
-	return d.run(ctx, env)
+	m := &mistake{}
+	out, err := d.run(workflow.WithValue(ctx, mistakeKey{}, m), env)
+	if m.err != nil {
+		return nil, m.err // whatever the run made of it
+	}
+	return out, err
 }
 
 // List returns the workflows. It panics when two of them share a name, so that
@@ -229,8 +234,9 @@ func List(workflows ...Workflow) []Workflow {
 }
 
 // Register makes a worker able to run all and the activities: functions, or
-// pointers to structs whose exported methods are activities. It panics when two
-// of either share a name.
+// pointers to structs whose exported methods are activities. Any other activity that
+// a workflow calls fails there, see [Interceptor], which is given the same. It panics
+// when two of either share a name.
 func Register(r worker.Registry, all []Workflow, activities ...any) {
 	for _, w := range all {
 		w.register(r)
@@ -238,35 +244,5 @@ func Register(r worker.Registry, all []Workflow, activities ...any) {
 	for _, a := range activities {
 		r.RegisterActivity(a)
 	}
-}
-
-// Local runs activity inside the workflow's own task, under [LocalOptions]: for
-// work that is quick and reaches nothing outside, such as parsing. It leaves
-// only its result in the history.
-//
-// activity must be a plain function: a method would run on the receiver the
-// workflow holds, not on the one the worker has registered.
-func Local[In, Out any](ctx workflow.Context, activity func(context.Context, In) (Out, error), in In) (Out, error) {
-	var out Out
-	options := LocalOptions()
-	options.Summary = summary(ctx)
-	ctx = workflow.WithLocalActivityOptions(ctx, options)
-	err := workflow.ExecuteLocalActivity(ctx, activity, in).Get(ctx, &out)
-	return out, err
-}
-
-// Do runs activity on the worker's activity side, under [RemoteOptions]: for
-// calls to other systems. Engineers see each attempt in the Temporal UI.
-//
-// activity may be a method of a nil pointer, since only its name travels:
-//
-//	var chat *activities.Chat
-//	posted, err := triage.Do(ctx, chat.PostMessage, message)
-func Do[In, Out any](ctx workflow.Context, activity func(context.Context, In) (Out, error), in In) (Out, error) {
-	var out Out
-	options := RemoteOptions()
-	options.Summary = summary(ctx)
-	ctx = workflow.WithActivityOptions(ctx, options)
-	err := workflow.ExecuteActivity(ctx, activity, in).Get(ctx, &out)
-	return out, err
+	r.RegisterDynamicActivity(unregistered, activity.DynamicRegisterOptions{})
 }

@@ -184,30 +184,59 @@ func TestLocalReturnsWhatTheActivityReturns(t *testing.T) {
 }
 
 func TestLocalGivesUpAfterThreeAttempts(t *testing.T) {
-	f := flaky{failures: 1000}
-	got := run(t, f.attempt, local)
-	if got.err == nil || f.made() != 3 {
-		t.Errorf("%d attempts, then %v", f.made(), got.err)
+	tries.reset(1000)
+	got := run(t, tryLocally, local)
+	if got.err == nil || tries.made() != 3 {
+		t.Errorf("%d attempts, then %v", tries.made(), got.err)
 	}
 }
 
 func TestLocalSucceedsAtTheThirdAttempt(t *testing.T) {
-	f := flaky{failures: 2}
-	got := run(t, f.attempt, local)
-	if got.err != nil || got.out != "in" || f.made() != 3 {
-		t.Errorf("%d attempts, then %q, %v", f.made(), got.out, got.err)
+	tries.reset(2)
+	got := run(t, tryLocally, local)
+	if got.err != nil || got.out != "in" || tries.made() != 3 {
+		t.Errorf("%d attempts, then %q, %v", tries.made(), got.out, got.err)
 	}
 }
 
+// tries is what tryLocally does: Local takes no method.
+var tries flaky
+
+func tryLocally(ctx context.Context, in string) (string, error) { return tries.attempt(ctx, in) }
+
 func TestDoRetriesUntilItSucceeds(t *testing.T) {
-	f := flaky{failures: 9} // the test environment ends all retries after 10 attempts
+	f := flaky{failures: 10}
 	got := run(t, f.attempt, do)
-	if got.err != nil || got.out != "in" || f.made() != 10 {
+	if got.err != nil || got.out != "in" || f.made() != 11 {
 		t.Errorf("%d attempts, then %q, %v", f.made(), got.out, got.err)
 	}
-	// 1 s doubles up to a minute: 1+2+4+8+16+32+60+60+60.
-	if want := 243 * time.Second; got.took != want {
+	// 1 s doubles up to 5 minutes: 1+2+4+8+16+32+64+128+256+300.
+	if want := 811 * time.Second; got.took != want {
 		t.Errorf("it took %s, want %s", got.took, want)
+	}
+}
+
+func TestDoOutlastsAnOutageOfADay(t *testing.T) {
+	f := flaky{failures: 1000}
+	got := run(t, f.attempt, do)
+	if got.err == nil || got.took < 24*time.Hour || got.took > 25*time.Hour {
+		t.Errorf("after %s and %d attempts: %v", got.took, f.made(), got.err)
+	}
+}
+
+func TestDoTakesOtherLimits(t *testing.T) {
+	f := flaky{failures: 1000}
+	got := run(t, f.attempt, func(ctx workflow.Context, a step) (string, error) {
+		return triage.Do(ctx, a, "in", triage.Attempts(3))
+	})
+	if got.err == nil || f.made() != 3 || got.took != 3*time.Second {
+		t.Errorf("%d attempts in %s, then %v", f.made(), got.took, got.err)
+	}
+	got = run(t, timeouts, func(ctx workflow.Context, a step) (string, error) {
+		return triage.Do(ctx, a, "in", triage.Attempts(3), triage.Timeout(5*time.Minute))
+	})
+	if want := "local false, an attempt 5m0s, in all " + noEnd; got.out != want || got.err != nil {
+		t.Errorf("%q, %v; want %q", got.out, got.err, want)
 	}
 }
 
@@ -221,16 +250,12 @@ func TestDoStopsAtAnErrorThatIsNotRetryable(t *testing.T) {
 }
 
 func TestActivitiesRunUnderTheirTimeouts(t *testing.T) {
-	timeouts := func(ctx context.Context, _ string) (string, error) {
-		info := activity.GetInfo(ctx)
-		return fmt.Sprintf("local %t, an attempt %s, in all %s", info.IsLocalActivity, info.StartToCloseTimeout, info.ScheduleToCloseTimeout), nil
-	}
 	for name, tt := range map[string]struct {
 		call call
 		want string
 	}{
 		"Local": {local, "local true, an attempt 2s, in all 5s"},
-		"Do":    {do, "local false, an attempt 30s, in all 1h0m0s"},
+		"Do":    {do, "local false, an attempt 30s, in all " + noEnd},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := run(t, timeouts, tt.call); got.out != tt.want {
@@ -240,11 +265,24 @@ func TestActivitiesRunUnderTheirTimeouts(t *testing.T) {
 	}
 }
 
+// noEnd is ten years, within which each run of the test environment ends.
+const noEnd = "87600h0m0s"
+
+func timeouts(ctx context.Context, _ string) (string, error) {
+	info := activity.GetInfo(ctx)
+	return fmt.Sprintf("local %t, an attempt %s, in all %s", info.IsLocalActivity, info.StartToCloseTimeout, info.ScheduleToCloseTimeout), nil
+}
+
 // flaky is an activity that fails a few times, and counts its attempts.
 type flaky struct {
 	failures int32
 	final    bool // the errors are not retryable
 	count    atomic.Int32
+}
+
+func (f *flaky) reset(failures int32) {
+	f.failures = failures
+	f.count.Store(0)
 }
 
 func (f *flaky) made() int32 { return f.count.Load() }
@@ -317,7 +355,7 @@ func TestActivitiesAreRepeatedAsDocumented(t *testing.T) {
 		t.Errorf("Local repeats with %+v", local)
 	}
 	remote := triage.RemoteOptions().RetryPolicy
-	if remote.InitialInterval != time.Second || remote.BackoffCoefficient != 2 || remote.MaximumInterval != time.Minute || remote.MaximumAttempts != 0 {
+	if remote.InitialInterval != time.Second || remote.BackoffCoefficient != 2 || remote.MaximumInterval != 5*time.Minute || remote.MaximumAttempts != 300 {
 		t.Errorf("Do repeats with %+v", remote)
 	}
 }

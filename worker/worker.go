@@ -134,7 +134,7 @@ func poll(environment starter.Environment, fatal func(error), workflows []triage
 		WorkerStopTimeout:          stopTimeout,
 		WorkflowTaskPollerBehavior: sdk.NewPollerBehaviorAutoscaling(sdk.PollerBehaviorAutoscalingOptions{}),
 		ActivityTaskPollerBehavior: sdk.NewPollerBehaviorAutoscaling(sdk.PollerBehaviorAutoscalingOptions{}),
-		Interceptors:               []interceptor.WorkerInterceptor{triage.Interceptor()},
+		Interceptors:               []interceptor.WorkerInterceptor{triage.Interceptor(activities...)},
 		OnFatalError:               fatal,
 	})
 	triage.Register(w, workflows, activities...)

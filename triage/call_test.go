@@ -1,0 +1,137 @@
+package triage_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"sentry-temporal/triage"
+)
+
+// here is the place of the line that calls it, as errors name it.
+func here() string {
+	_, _, line, _ := runtime.Caller(1)
+	return fmt.Sprintf("sentry-temporal/triage_test/call_test.go:%d: ", line)
+}
+
+func TestACallThatCannotWorkFailsTheRunAndSaysWhere(t *testing.T) {
+	var place string
+	var c *chat
+	for name, tt := range map[string]struct {
+		call   call
+		naming string
+	}{
+		"Local with a method": {func(ctx workflow.Context, _ step) (string, error) {
+			place = here()
+			return triage.Local(ctx, c.Post, "in") // the line below that of here
+		}, "(*chat).Post"},
+		"Local with a method of a value": {func(ctx workflow.Context, _ step) (string, error) {
+			place = here()
+			return triage.Local(ctx, room("a").Enter, "in")
+		}, "room.Enter"},
+		"Local with a function literal": {func(ctx workflow.Context, _ step) (string, error) {
+			place = here()
+			return triage.Local(ctx, func(context.Context, string) (string, error) { return "", nil }, "in")
+		}, "func"},
+		"Local with an instance of a generic function": {func(ctx workflow.Context, _ step) (string, error) {
+			place = here()
+			return triage.Local(ctx, generic[string], "in")
+		}, "generic"},
+		"Local with nothing": {func(ctx workflow.Context, _ step) (string, error) {
+			place = here()
+			return triage.Local[string, string](ctx, nil, "in")
+		}, "nil"},
+		"Do with nothing": {func(ctx workflow.Context, _ step) (string, error) {
+			place = here()
+			return triage.Do[string, string](ctx, nil, "in")
+		}, "no activity"},
+		"Do with what is not registered": {func(ctx workflow.Context, _ step) (string, error) {
+			place = here()
+			return triage.Do(ctx, c.Post, "in")
+		}, "Post is not registered"},
+		"Do without an attempt": {func(ctx workflow.Context, _ step) (string, error) {
+			place = here()
+			return triage.Do(ctx, upper, "in", triage.Attempts(0))
+		}, "attempts"},
+		"Do without a time": {func(ctx workflow.Context, _ step) (string, error) {
+			place = here()
+			return triage.Do(ctx, upper, "in", triage.Timeout(-time.Second))
+		}, "timeout"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			took, err := runToEnd(t, func(ctx workflow.Context) error {
+				_, err := tt.call(ctx, nil)
+				return err
+			})
+			file, line, _ := strings.Cut(strings.TrimSuffix(place, ": "), ".go:")
+			var n int
+			if _, scanErr := fmt.Sscan(line, &n); scanErr != nil {
+				t.Fatal(scanErr)
+			}
+			if want := fmt.Sprintf("%s.go:%d: ", file, n+1); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), tt.naming) {
+				t.Errorf("the run's error is %v, want one that names %s and %s", err, want, tt.naming)
+			}
+			if took != 0 {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}
+
+func TestAMistakeThatARunPassesOverFailsItInTheEnd(t *testing.T) {
+	var c *chat
+	went := false
+	_, err := runToEnd(t, func(ctx workflow.Context) error {
+		_, err := triage.Do(ctx, c.Post, "in")
+		went = err != nil
+		return nil
+	})
+	if err == nil || !went {
+		t.Errorf("it went on: %t; the run's error is %v", went, err)
+	}
+}
+
+// While a release is rolled out, the worker that runs the workflow may know an
+// activity that the one which gets the call does not know yet.
+func TestACallOfWhatTheCallerKnowsIsRepeated(t *testing.T) {
+	var c *chat
+	took, err := runToEnd(t, func(ctx workflow.Context) error {
+		_, err := triage.Do(ctx, c.Post, "in", triage.Attempts(3))
+		return err
+	}, &chat{})
+	if _, ok := errors.AsType[*temporal.ActivityError](err); !ok || took != 3*time.Second {
+		t.Errorf("after %s: %v", took, err)
+	}
+}
+
+// runToEnd returns what becomes of a run on a worker that has only upper registered,
+// and took known to be.
+func runToEnd(t *testing.T, run func(workflow.Context) error, known ...any) (took time.Duration, err error) {
+	t.Helper()
+	w := triage.New("some_workflow", func(ctx workflow.Context, _ triage.Envelope) (string, error) {
+		start := workflow.Now(ctx)
+		defer func() { took = workflow.Now(ctx).Sub(start) }()
+		return "", run(ctx)
+	}, triage.On("sentry.issue.created"))
+	e := environment(t)
+	known = append(known, upper)
+	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{triage.Interceptor(known...)}})
+	triage.Register(e, []triage.Workflow{w}, upper)
+	e.ExecuteWorkflow("some_workflow", triage.Envelope{})
+	return took, e.GetWorkflowError()
+}
+
+type room string
+
+func (room) Enter(_ context.Context, text string) (string, error) { return text, nil }
+
+func generic[T any](_ context.Context, in T) (T, error) { return in, nil }
