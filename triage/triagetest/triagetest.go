@@ -1,5 +1,7 @@
-// Package triagetest runs one triage workflow on one payload, with the
-// activities that reach outside replaced. It takes milliseconds and no server.
+// Package triagetest runs triage workflows on payloads, with the activities that
+// reach outside replaced. [Run] and [Deliver] take milliseconds and no server;
+// [History] keeps what runs have done, so that a change which those under way could
+// not follow is seen.
 package triagetest
 
 import (
@@ -9,12 +11,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/mock"
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
@@ -26,17 +31,38 @@ import (
 	"sentry-temporal/triage"
 )
 
-// A Stub stands in for one activity during [Run].
-type Stub struct {
-	replace func(*testsuite.TestWorkflowEnvironment)
+// Option is what a test says of activities: [Replace] or [Calls].
+type Option struct {
+	stub  *stub
+	calls *[]Called
+}
+
+// stub stands in for an activity.
+type stub struct {
+	name           string
+	activity, fake any
 }
 
 // Replace has fake called whenever the workflow calls activity. The two have
 // the same type, so a stub that no longer fits does not compile.
-func Replace[In, Out any](activity, fake func(context.Context, In) (Out, error)) Stub {
-	return Stub{func(e *testsuite.TestWorkflowEnvironment) {
-		e.OnActivity(activity, mock.Anything, mock.Anything).Return(fake)
-	}}
+//
+// An error that fake returns is repeated as in production, while time is skipped:
+// what [triage.Do] says of attempts and pauses is what happens.
+func Replace[In, Out any](activity, fake func(context.Context, In) (Out, error)) Option {
+	return Option{stub: &stub{nameOf(activity), activity, fake}}
+}
+
+// Calls fails the test unless the calls of [triage.Do] are want, in that order. A
+// call is one however often it was repeated. With several runs, those of the first
+// come first.
+func Calls(want ...Called) Option { return Option{calls: &want} }
+
+// Called is a call of an activity.
+type Called struct{ name, in string }
+
+// Call is a call of activity with in, which are compared as the JSON that travels.
+func Call[In, Out any](activity func(context.Context, In) (Out, error), in In) Called {
+	return called(nameOf(activity), in)
 }
 
 // Run gives the payload file to w as a delivery and returns what w returns.
@@ -47,44 +73,175 @@ func Replace[In, Out any](activity, fake func(context.Context, In) (Out, error))
 // wrapping. Activities that w calls with [triage.Local] run for real unless
 // they are replaced; those it calls with [triage.Do] must be replaced.
 //
-// The test fails if the payload would not have been routed to w, and if an
-// activity was called that needs a stub and has none.
-func Run[Out any](t testing.TB, w *triage.Definition[Out], payload string, stubs ...Stub) (Out, error) {
+// The test fails if the payload would not have been routed to w, by its event or by
+// the condition of [triage.When], and if an activity was called that needs a stub and
+// has none.
+func Run[Out any](t testing.TB, w *triage.Definition[Out], payload string, options ...Option) (Out, error) {
 	t.Helper()
-	env := delivery(t, payload)
-	if !w.Wants(env.EventType) {
-		t.Fatalf("%s is the event %s, which does not start %s", payload, env.EventType, w.Name())
+	r := runner[Out]{t: t, workflow: w, options: options}
+	got := r.deliver(payload)
+	switch got.Status {
+	case Ignored:
+		t.Fatalf("%s is the event %s, which does not start %s", payload, delivery(t, payload, 0).EventType, w.Name())
+	case Skipped:
+		t.Fatalf("%s does not start %s: its condition does not hold", payload, w.Name())
 	}
+	r.check()
+	return got.Out, got.Err
+}
 
+// What becomes of a delivery, in the words of the answer to it.
+const (
+	Started  = "started"  // it started a run
+	Existing = "existing" // it fell into a run that an earlier one had started
+	Skipped  = "skipped"  // the condition does not hold
+	Ignored  = "ignored"  // the workflow does not want the event
+)
+
+// Delivered is what has become of one of several deliveries.
+type Delivered[Out any] struct {
+	Status string // Started, Existing, Skipped or Ignored
+	Run    int    // the number of the run that it started or fell into, from 1
+	Out    Out    // what that run returned
+	Err    error
+}
+
+// Deliver gives each of the payload files to w, in order, as deliveries which Sentry
+// has sent once each, and returns what became of them: which have started a run, which
+// fell into the same one because of [triage.Key], and which did not pass
+// [triage.On] and [triage.When]. Else it is like [Run].
+func Deliver[Out any](t testing.TB, w *triage.Definition[Out], payloads []string, options ...Option) []Delivered[Out] {
+	t.Helper()
+	r := runner[Out]{t: t, workflow: w, options: options}
+	var all []Delivered[Out]
+	for _, payload := range payloads {
+		all = append(all, r.deliver(payload))
+	}
+	r.check()
+	return all
+}
+
+// runner runs a workflow on deliveries.
+type runner[Out any] struct {
+	t        testing.TB
+	workflow *triage.Definition[Out]
+	options  []Option
+
+	delivered int
+	runs      map[string]Delivered[Out] // by key
+	calls     []Called
+}
+
+// deliver gives a payload to the workflow, as an ingress does.
+func (r *runner[Out]) deliver(payload string) Delivered[Out] {
+	r.t.Helper()
+	env := delivery(r.t, payload, r.delivered)
+	r.delivered++
+	if !r.workflow.Wants(env.EventType) {
+		return Delivered[Out]{Status: Ignored}
+	}
+	d := triage.DeliveryOf(env)
+	if holds, err := accepts(r.workflow, d); err != nil {
+		r.t.Errorf("%s starts %s whether it is to or not: %v", payload, r.workflow.Name(), err)
+	} else if !holds {
+		return Delivered[Out]{Status: Skipped}
+	}
+	key, shared := r.workflow.Keying().Of(d)
+	if !shared {
+		key = env.IdempotencyKey
+	}
+	if got, there := r.runs[key]; there {
+		got.Status = Existing
+		return got
+	}
+	got := Delivered[Out]{Status: Started, Run: len(r.runs) + 1}
+	got.Out, got.Err = r.run(env, r.workflow.Name()+":"+env.IntegrationID+":"+key)
+	if r.runs == nil {
+		r.runs = map[string]Delivered[Out]{}
+	}
+	r.runs[key] = got
+	return got
+}
+
+// accepts asks the condition of w. On a machine that has much to do it may take
+// longer than it may, which is no fault of the test.
+func accepts(w triage.Workflow, d triage.Delivery) (holds bool, err error) {
+	for range 5 {
+		if holds, err = w.Accepts(d); err == nil {
+			break
+		}
+	}
+	return holds, err
+}
+
+// run runs the workflow on env.
+func (r *runner[Out]) run(env triage.Envelope, id string) (out Out, err error) {
+	r.t.Helper()
+	name := r.workflow.Name()
 	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.NewTextHandler(t.Output(), nil))))
+	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.NewTextHandler(r.t.Output(), nil))))
 	e := suite.NewTestWorkflowEnvironment()
-	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{triage.Interceptor()}})
-	triage.Register(e, []triage.Workflow{w})
+	e.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: id})
+	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{triage.Interceptor(), &asInProduction{calls: &r.calls}}})
+	triage.Register(withoutStandIn{e}, []triage.Workflow{r.workflow})
 	e.RegisterDynamicActivity(func(ctx context.Context, _ converter.EncodedValues) (any, error) {
-		name := activity.GetInfo(ctx).ActivityType.Name
-		t.Errorf("%s calls the activity %s, which the test does not replace", w.Name(), name)
-		return nil, temporal.NewNonRetryableApplicationError("not replaced: "+name, "NotReplaced", nil)
+		called := activity.GetInfo(ctx).ActivityType.Name
+		r.t.Errorf("%s calls the activity %s, which the test does not replace", name, called)
+		return nil, temporal.NewNonRetryableApplicationError("not replaced: "+called, "NotReplaced", nil)
 	}, activity.DynamicRegisterOptions{})
-	for _, s := range stubs {
-		s.replace(e)
+	for _, o := range r.options {
+		if o.stub != nil {
+			e.OnActivity(o.stub.activity, mock.Anything, mock.Anything).Return(o.stub.fake)
+		}
 	}
 
-	e.ExecuteWorkflow(w.Name(), env)
-	var out Out
+	e.ExecuteWorkflow(name, env)
 	if !e.IsWorkflowCompleted() {
-		t.Fatalf("%s did not complete", w.Name())
+		r.t.Fatalf("%s did not complete", name)
 	}
 	if err := e.GetWorkflowError(); err != nil {
 		return out, err
 	}
 	if err := e.GetWorkflowResult(&out); err != nil {
-		t.Fatalf("read the result of %s: %v", w.Name(), err)
+		r.t.Fatalf("read the result of %s: %v", name, err)
 	}
 	return out, nil
 }
 
-func delivery(t testing.TB, payload string) sentry.Envelope {
+// withoutStandIn lacks what answers for activities that are not registered: the test
+// has its own.
+type withoutStandIn struct {
+	*testsuite.TestWorkflowEnvironment
+}
+
+func (withoutStandIn) RegisterDynamicActivity(any, activity.DynamicRegisterOptions) {}
+
+// check compares the calls with what the test wants.
+func (r *runner[Out]) check() {
+	r.t.Helper()
+	for _, o := range r.options {
+		if o.calls == nil {
+			continue
+		}
+		if got, want := list(r.calls), list(*o.calls); got != want {
+			r.t.Errorf("the calls are%s\nwant%s", got, want)
+		}
+	}
+}
+
+func list(calls []Called) string {
+	if len(calls) == 0 {
+		return " none"
+	}
+	var b strings.Builder
+	for _, c := range calls {
+		fmt.Fprintf(&b, "\n\t%s %s", c.name, c.in)
+	}
+	return b.String()
+}
+
+// delivery is the n-th delivery of a test, from 0.
+func delivery(t testing.TB, payload string, n int) sentry.Envelope {
 	t.Helper()
 	body, err := os.ReadFile(payload)
 	if err != nil {
@@ -105,6 +262,12 @@ func delivery(t testing.TB, payload string) sentry.Envelope {
 	}
 	header := http.Header{}
 	header.Set(sentry.HeaderResource, resource)
-	header.Set(sentry.HeaderRequestID, "0123456789abcdef0123456789abcdef")
+	header.Set(sentry.HeaderRequestID, fmt.Sprintf("0123456789abcdef0123%012x", 0x456789abcdef+n))
 	return sentry.NewEnvelope("sentry", event, header, body, time.Unix(1733337600, 0))
+}
+
+// nameOf returns what the SDK calls an activity.
+func nameOf(activity any) string {
+	name := runtime.FuncForPC(reflect.ValueOf(activity).Pointer()).Name()
+	return strings.TrimSuffix(name[strings.LastIndex(name, ".")+1:], "-fm")
 }

@@ -52,16 +52,16 @@ func TestRunReturnsTheResult(t *testing.T) {
 	var c *chat
 	tests := map[string]struct {
 		workflow *triage.Definition[string]
-		stubs    []triagetest.Stub
+		stubs    []triagetest.Option
 		want     string
 	}{
 		"a local activity runs for real": {parses, nil, "sentry.issue.created"},
-		"a local activity can be replaced": {parses, []triagetest.Stub{
+		"a local activity can be replaced": {parses, []triagetest.Option{
 			triagetest.Replace(eventType, func(context.Context, sentry.Envelope) (string, error) { return "fake", nil }),
 		}, "fake"},
-		"a function is replaced":                {looksUp, []triagetest.Stub{triagetest.Replace(lookup, fake)}, "fake sentry.issue.created"},
-		"a method of a nil pointer is replaced": {posts, []triagetest.Stub{triagetest.Replace(c.Post, fake)}, "fake sentry.issue.created"},
-		"a stub that is not called is no fault": {looksUp, []triagetest.Stub{triagetest.Replace(c.Post, fake), triagetest.Replace(lookup, fake)}, "fake sentry.issue.created"},
+		"a function is replaced":                {looksUp, []triagetest.Option{triagetest.Replace(lookup, fake)}, "fake sentry.issue.created"},
+		"a method of a nil pointer is replaced": {posts, []triagetest.Option{triagetest.Replace(c.Post, fake)}, "fake sentry.issue.created"},
+		"a stub that is not called is no fault": {looksUp, []triagetest.Option{triagetest.Replace(c.Post, fake), triagetest.Replace(lookup, fake)}, "fake sentry.issue.created"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -128,13 +128,13 @@ func TestRunFailsTheTest(t *testing.T) {
 	tests := map[string]struct {
 		workflow *triage.Definition[string]
 		payload  string
-		stubs    []triagetest.Stub
+		stubs    []triagetest.Option
 		naming   string // what the failure has to name
 	}{
 		"when the payload starts another workflow":  {parses, payload(t, "comment.created.json"), nil, "sentry.comment.created"},
 		"when a function is not replaced":           {looksUp, payload(t, "issue.created.json"), nil, "lookup"},
 		"when a method is not replaced":             {posts, payload(t, "issue.created.json"), nil, "Post"},
-		"when another activity is replaced":         {looksUp, payload(t, "issue.created.json"), []triagetest.Stub{triagetest.Replace(c.Post, fake)}, "lookup"},
+		"when another activity is replaced":         {looksUp, payload(t, "issue.created.json"), []triagetest.Option{triagetest.Replace(c.Post, fake)}, "lookup"},
 		"when the file's name is of another action": {parses, file(t, "issue.resolved.json", issue), nil, "sentry.issue.created"},
 		"when it is of an action that was renamed":  {parses, file(t, "issue.archived.json", issue), nil, "sentry.issue.created"},
 		"when it is of another resource":            {parses, file(t, "comment.created.json", issue), nil, "comment.created.json"},
