@@ -53,7 +53,7 @@ type Workflow interface {
 	// Keying is what makes two deliveries one run.
 	Keying() Keying
 
-	register(worker.Registry)
+	register(worker.WorkflowRegistry)
 	place() string
 }
 
@@ -183,7 +183,7 @@ func (d *Definition[Out]) Keying() Keying {
 
 func (d *Definition[Out]) place() string { return d.at }
 
-func (d *Definition[Out]) register(r worker.Registry) {
+func (d *Definition[Out]) register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(d.execute, workflow.RegisterOptions{Name: d.name})
 }
 
@@ -233,14 +233,19 @@ func List(workflows ...Workflow) []Workflow {
 	return workflows
 }
 
+// RegisterWorkflows makes a worker, or what replays histories, able to run all.
+func RegisterWorkflows(r worker.WorkflowRegistry, all []Workflow) {
+	for _, w := range all {
+		w.register(r)
+	}
+}
+
 // Register makes a worker able to run all and the activities: functions, or
 // pointers to structs whose exported methods are activities. Any other activity that
 // a workflow calls fails there, see [Interceptor], which is given the same. It panics
 // when two of either share a name.
 func Register(r worker.Registry, all []Workflow, activities ...any) {
-	for _, w := range all {
-		w.register(r)
-	}
+	RegisterWorkflows(r, all)
 	for _, a := range activities {
 		r.RegisterActivity(a)
 	}

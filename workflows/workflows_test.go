@@ -65,15 +65,8 @@ func TestAStoredHistoryRejectsActivitiesInAnotherOrder(t *testing.T) {
 
 func replay(file string, all []triage.Workflow) error {
 	replayer := worker.NewWorkflowReplayer()
-	triage.Register(registry{WorkflowReplayer: replayer}, all)
+	triage.RegisterWorkflows(replayer, all)
 	return replayer.ReplayWorkflowHistoryFromJSONFile(log.NewStructuredLogger(slog.New(slog.DiscardHandler)), file)
-}
-
-// registry lets a replayer, which needs no activities, be registered with.
-type registry struct {
-	worker.WorkflowReplayer
-	worker.ActivityRegistry
-	worker.NexusServiceRegistry
 }
 
 // historyFile is testdata/history.json beside the code of w: the one folder

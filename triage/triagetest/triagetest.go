@@ -183,7 +183,7 @@ func (r *runner[Out]) run(env triage.Envelope, id string) (out Out, err error) {
 	e := suite.NewTestWorkflowEnvironment()
 	e.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: id})
 	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{triage.Interceptor(), &asInProduction{calls: &r.calls}}})
-	triage.Register(withoutStandIn{e}, []triage.Workflow{r.workflow})
+	triage.RegisterWorkflows(e, []triage.Workflow{r.workflow})
 	e.RegisterDynamicActivity(func(ctx context.Context, _ converter.EncodedValues) (any, error) {
 		called := activity.GetInfo(ctx).ActivityType.Name
 		r.t.Errorf("%s calls the activity %s, which the test does not replace", name, called)
@@ -207,14 +207,6 @@ func (r *runner[Out]) run(env triage.Envelope, id string) (out Out, err error) {
 	}
 	return out, nil
 }
-
-// withoutStandIn lacks what answers for activities that are not registered: the test
-// has its own.
-type withoutStandIn struct {
-	*testsuite.TestWorkflowEnvironment
-}
-
-func (withoutStandIn) RegisterDynamicActivity(any, activity.DynamicRegisterOptions) {}
 
 // check compares the calls with what the test wants.
 func (r *runner[Out]) check() {

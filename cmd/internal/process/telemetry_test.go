@@ -479,7 +479,7 @@ func TestTracesDoNotChangeHistories(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			triage.Register(registry{WorkflowReplayer: replayer}, workflows.All)
+			triage.RegisterWorkflows(replayer, workflows.All)
 			if err := replayer.ReplayWorkflowHistory(log, traced); err != nil {
 				t.Errorf("a traced run: %v", err)
 			}
@@ -490,13 +490,6 @@ func TestTracesDoNotChangeHistories(t *testing.T) {
 			}
 		})
 	}
-}
-
-// registry lets a replayer, which needs no activities, be registered with.
-type registry struct {
-	worker.WorkflowReplayer
-	worker.ActivityRegistry
-	worker.NexusServiceRegistry
 }
 
 // lines is a log in JSON.
