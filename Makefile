@@ -76,7 +76,8 @@ mutate: bin/temporal bin/gremlins ## change the code, operator by operator, and 
 	@scripts/mutate ./internal/sentry ./triage ./internal/routes ./ingress ./internal/forwarder ./internal/journal ./internal/starter
 
 .PHONY: lint
-lint: bin/golangci-lint bin/workflowcheck ## check style, correctness and determinism
+lint: bin/golangci-lint bin/workflowcheck ## check style, correctness, determinism, and for mistakes of workflows
+	go run ./cmd/triage lint
 	bin/golangci-lint run ./...
 	bin/workflowcheck -show-pos ./workflows/... ./triage/...
 

@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"internal/sentry":    {"internal/text"},
 	"triage":             {"triage", "internal/sentry", "internal/text"},
 	"internal/build":     {},
+	"internal/lint":      {"internal/sentry", "triage"},
 	"internal/config":    {"internal/text"},
 	"internal/telemetry": {"internal/build", "internal/text"},
 	"internal/devserver": {"internal/devserver"},
