@@ -55,6 +55,8 @@ func TestListFiltersByAllThatADeliveryIsKnownBy(t *testing.T) {
 			"project":           {Filter{State: Pending, Project: "shop"}, []uint64{1, 3}},
 			"event":             {Filter{State: Pending, Event: "sentry.issue.created"}, []uint64{1, 3}},
 			"age":               {Filter{State: Pending, OlderThan: 30 * time.Minute}, []uint64{1, 2}},
+			"just that age":     {Filter{State: Pending, OlderThan: time.Hour}, []uint64{1, 2}},
+			"any age":           {Filter{State: Pending, OlderThan: time.Hour + 1}, nil},
 			"ids":               {Filter{State: Pending, IDs: []uint64{2, 4, 9}}, []uint64{2}},
 			"several":           {Filter{State: Pending, Project: "shop", Integration: "mobile"}, []uint64{3}},
 			"code":              {Filter{State: Parked, Reason: "too_large"}, []uint64{4}},
@@ -73,6 +75,9 @@ func TestListFiltersByAllThatADeliveryIsKnownBy(t *testing.T) {
 		page, err := j.List(Filter{State: Pending}, 1, 1)
 		must(t, err)
 		equal(t, idsOf(page), []uint64{2})
+		page, err = j.List(Filter{State: Parked}, 4, 10)
+		must(t, err)
+		equal(t, idsOf(page), []uint64{5})
 	})
 }
 
@@ -142,6 +147,27 @@ func TestDeliveriesAreParkedPutBackAndDiscardedInBulk(t *testing.T) {
 	env := deliveryOf("good-key-000000")
 	env.IntegrationID = "mobile"
 	equal(t, received(t, j, env).Entered, true)
+}
+
+// Only the record tells an event and a reason.
+func TestABulkChangeIsOfWhatTheRecordSays(t *testing.T) {
+	j := openJournal(t, t.TempDir(), Options{})
+	for i, event := range []string{"sentry.issue.created", "sentry.comment.created", "sentry.issue.created", "sentry.issue.created"} {
+		keep(t, j, keys(4)[i], "backend", "shop", event)
+	}
+	must(t, j.ParkFor(t.Context(), 3, TooLarge, "3 MB of at most 2 MB"))
+	must(t, j.ParkFor(t.Context(), 4, Refused, "bad"))
+
+	n, err := j.Discard(t.Context(), Filter{State: Parked, Reason: string(TooLarge)})
+	must(t, err)
+	equal(t, n, 1)
+	equal(t, idsOf(parkedItems(t, j)), []uint64{4})
+	n, err = j.Park(t.Context(), Filter{Event: "sentry.comment.created"})
+	must(t, err)
+	equal(t, n, 1)
+	left, err := j.List(Filter{State: Pending}, 0, 10)
+	must(t, err)
+	equal(t, idsOf(left), []uint64{1})
 }
 
 // Arrivals stand behind what is submitted.
