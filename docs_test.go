@@ -172,6 +172,7 @@ func TestConfigurationTableNamesTheProgramsThatReadAVariable(t *testing.T) {
 		"ADMIN_TOKEN":                  "0123456789abcdef",
 		"ADMIN_TOKEN_FILE":             filepath.Join(t.TempDir(), "none"),
 		"ADMIN_HOSTS":                  "admin.internal",
+		"ROUTES_FILE":                  filepath.Join(t.TempDir(), "none"),
 		"<NAME>_CLIENT_SECRET_FILE":    filepath.Join(t.TempDir(), "none"),
 		"<NAME>_TEMPORAL_PROFILE":      "none",
 		"<NAME>_TEMPORAL_API_KEY_FILE": filepath.Join(t.TempDir(), "none"),

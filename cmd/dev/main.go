@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"sentry-temporal/cmd/internal/hook"
+	"sentry-temporal/cmd/internal/process"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/telemetry"
 )
@@ -124,5 +125,5 @@ func devConfig(dir string) (config.Ingress, error) {
 			}
 		}
 	}
-	return config.LoadIngress()
+	return process.LoadIngress()
 }

@@ -16,6 +16,7 @@ import (
 	"sentry-temporal/cmd/internal/process"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/worker"
 	"sentry-temporal/workflows"
@@ -88,6 +89,15 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 	var namespaces []string
 	for _, integration := range cfg.Integrations {
 		namespaces = append(namespaces, integration.Namespace)
+	}
+	if cfg.RoutesFile != "" {
+		table, err := routes.Load(cfg.RoutesFile, workflows.All, cfg.Integrations)
+		if err != nil {
+			return fmt.Errorf("ROUTES_FILE: %w", err)
+		}
+		for _, at := range table.Places() {
+			namespaces = append(namespaces, at.Namespace)
+		}
 	}
 	temporal, err := devserver.Start(ctx, devserver.Options{
 		Port: s.temporalPort, UIPort: s.uiPort, DBFile: s.dbFile, Namespaces: namespaces, Output: s.output,

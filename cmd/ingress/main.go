@@ -17,7 +17,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	cfg, err := config.LoadIngress()
+	cfg, err := process.LoadIngress()
 	if err != nil {
 		return err
 	}

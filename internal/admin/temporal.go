@@ -54,20 +54,39 @@ const keyConnection = "connection"
 // one that hangs delays no other. So whoever wants to know need not wait, and
 // Temporal is not asked more often, however many do.
 type Watch struct {
-	namespaces []Namespace
-	log        *slog.Logger
+	log  *slog.Logger
+	more chan struct{} // has an element after one was added
 
-	mu     sync.Mutex
-	states []NamespaceState // of namespaces
+	mu         sync.Mutex
+	namespaces []Namespace
+	states     []NamespaceState // of namespaces
 }
 
 // NewWatch returns a Watch that knows nothing yet.
 func NewWatch(namespaces []Namespace, log *slog.Logger) *Watch {
-	w := &Watch{namespaces: namespaces, log: log}
+	w := &Watch{log: log, more: make(chan struct{}, 1)}
 	for _, n := range namespaces {
-		w.states = append(w.states, NamespaceState{Connection: n.Connection, Namespace: n.Name, Status: StatusUnknown})
+		w.Add(n)
 	}
 	return w
+}
+
+// Add has Temporal asked about n, too, unless it is already. It may be called
+// while the Watch runs.
+func (w *Watch) Add(n Namespace) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, other := range w.namespaces {
+		if other.Connection == n.Connection && other.Name == n.Name {
+			return
+		}
+	}
+	w.namespaces = append(w.namespaces, n)
+	w.states = append(w.states, NamespaceState{Connection: n.Connection, Namespace: n.Name, Status: StatusUnknown})
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
 }
 
 // States returns what the last answers were, in the order of the namespaces.
@@ -80,28 +99,39 @@ func (w *Watch) States() []NamespaceState {
 // Run asks until ctx is done. It logs when the status of a namespace changes.
 func (w *Watch) Run(ctx context.Context) {
 	var group sync.WaitGroup
-	for i := range w.namespaces {
-		group.Go(func() {
-			for ctx.Err() == nil {
-				w.ask(ctx, i)
-				select {
-				case <-ctx.Done():
-				case <-time.After(askEvery):
+	defer group.Wait()
+	for asked := 0; ; {
+		w.mu.Lock()
+		all := w.namespaces
+		w.mu.Unlock()
+		for ; asked < len(all); asked++ {
+			i, n := asked, all[asked]
+			group.Go(func() {
+				for ctx.Err() == nil {
+					w.ask(ctx, i, n)
+					select {
+					case <-ctx.Done():
+					case <-time.After(askEvery):
+					}
 				}
-			}
-		})
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.more:
+		}
 	}
-	group.Wait()
 }
 
-func (w *Watch) ask(ctx context.Context, i int) {
+func (w *Watch) ask(ctx context.Context, i int, n Namespace) {
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	err := w.namespaces[i].Ask(asking)
+	err := n.Ask(asking)
 	if ctx.Err() != nil {
 		return // asked for nothing
 	}
-	next := NamespaceState{Connection: w.namespaces[i].Connection, Namespace: w.namespaces[i].Name, Status: StatusOK}
+	next := NamespaceState{Connection: n.Connection, Namespace: n.Name, Status: StatusOK}
 	if err != nil {
 		next.Status, next.Problem = StatusRefused, text.Shorten(text.Line(err.Error()), maxProblem)
 		switch serviceerror.ToStatus(err).Code() { //nolint:exhaustive // the others are answers

@@ -31,6 +31,7 @@ type Ingress struct {
 	MaxBodyBytes    int64    // of a webhook's body
 	JournalDir      string   // where deliveries are kept until Temporal has them
 	JournalMaxBytes int64    // of the deliveries that are kept
+	RoutesFile      string   // says which workflows run for which deliveries; "" is none
 }
 
 // Worker is the configuration of the worker.
@@ -86,6 +87,7 @@ type raw struct {
 	MaxBodyBytes string `envconfig:"MAX_BODY_BYTES" default:"8388608"`
 	JournalDir   string `envconfig:"JOURNAL_DIR" default:"journal"`
 	JournalMax   string `envconfig:"JOURNAL_MAX_BYTES" default:"1073741824"`
+	RoutesFile   string `envconfig:"ROUTES_FILE"`
 	APIKeyFile   string `envconfig:"TEMPORAL_API_KEY_FILE"`
 	UIURL        string `envconfig:"TEMPORAL_UI_URL"`
 	Delay        string `envconfig:"SHUTDOWN_DELAY" default:"0"`
@@ -120,6 +122,7 @@ func LoadIngress() (Ingress, error) {
 		MaxBodyBytes:    l.bytes("MAX_BODY_BYTES", vars.MaxBodyBytes, 1<<10, 32<<20),
 		JournalDir:      l.directory("JOURNAL_DIR", vars.JournalDir),
 		JournalMaxBytes: l.bytes("JOURNAL_MAX_BYTES", vars.JournalMax, 64<<20, 1<<40),
+		RoutesFile:      vars.RoutesFile,
 	}
 	l.guarded("ADMIN_ADDR", cfg.AdminAddr, vars)
 	return cfg, l.err()

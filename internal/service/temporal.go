@@ -27,20 +27,33 @@ func Namespaces(integrations []config.Integration, connections *starter.Connecti
 			continue
 		}
 		seen[at] = true
-		namespaces = append(namespaces, admin.Namespace{
-			Connection: environment.Connection, Name: environment.Namespace,
-			Ask: func(ctx context.Context) error {
-				if err := environment.Reach(ctx); err != nil || failing == nil {
-					return err
-				}
-				if why := failing(at.connection, at.namespace); why != "" {
-					return serviceerror.NewFailedPrecondition("starts fail: " + text.Cut(why, maxError))
-				}
-				return nil
-			},
-		})
+		namespaces = append(namespaces, namespaceOf(environment, failing))
 	}
 	return namespaces
+}
+
+// OpenedNamespace returns what Temporal is asked about a namespace that was opened
+// on the connection of an integration; else like [Namespaces].
+func OpenedNamespace(connections *starter.Connections, integration, namespace string, failing func(connection, namespace string) string) admin.Namespace {
+	environment := connections.Environments()[integration]
+	environment.Client, _ = connections.Client(integration, namespace)
+	environment.Namespace = namespace
+	return namespaceOf(environment, failing)
+}
+
+func namespaceOf(environment starter.Environment, failing func(connection, namespace string) string) admin.Namespace {
+	return admin.Namespace{
+		Connection: environment.Connection, Name: environment.Namespace,
+		Ask: func(ctx context.Context) error {
+			if err := environment.Reach(ctx); err != nil || failing == nil {
+				return err
+			}
+			if why := failing(environment.Connection, environment.Namespace); why != "" {
+				return serviceerror.NewFailedPrecondition("starts fail: " + text.Cut(why, maxError))
+			}
+			return nil
+		},
+	}
 }
 
 // maxError is what is told of an error, in bytes.

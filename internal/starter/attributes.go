@@ -267,7 +267,7 @@ func (c *Connections) AddAttributes(ctx context.Context) ([]Added, error) {
 	var added []Added
 	var problems []error
 	for _, at := range c.sorted() {
-		to := c.places[at]
+		to, _ := c.at(at)
 		names, err := addAttributes(ctx, to.client, at.namespace)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("add search attributes to namespace %s at %s: %w", at.namespace, to.address, err))

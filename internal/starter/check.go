@@ -22,7 +22,7 @@ func (c *Connections) Check(ctx context.Context) []Checked {
 	all := make([]Checked, len(places))
 	var asking sync.WaitGroup
 	for i, at := range places {
-		to := c.places[at]
+		to, _ := c.at(at)
 		all[i] = Checked{Connection: at.connection, Address: to.address, Namespace: at.namespace}
 		asking.Go(func() {
 			if all[i].Err = (Environment{Client: to.client, Namespace: at.namespace}).Reach(ctx); all[i].Err != nil {

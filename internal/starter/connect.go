@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
@@ -25,11 +26,14 @@ type Environment struct {
 }
 
 // Connections are the connections to Temporal, one for each connection and
-// namespace of the integrations.
+// namespace of the integrations, and for those that were opened beside.
 type Connections struct {
-	places       map[place]*connected
-	environments map[string]Environment // by integration
+	temporal     config.Temporal
+	environments map[string]Environment // by integration; it never changes
 	log          *slog.Logger
+
+	mu     sync.RWMutex
+	places map[place]*connected
 }
 
 // place is what a client is for.
@@ -44,42 +48,77 @@ type connected struct {
 // Connect prepares connections for the integrations. It does not wait for
 // Temporal to answer: see [Environment.Reach].
 func Connect(temporal config.Temporal, integrations []config.Integration, log *slog.Logger) (*Connections, error) {
-	c := &Connections{places: map[place]*connected{}, environments: map[string]Environment{}, log: log}
+	c := &Connections{temporal: temporal, places: map[place]*connected{}, environments: map[string]Environment{}, log: log}
 	for _, integration := range integrations {
-		at := place{connection: integration.Profile, namespace: integration.Namespace}
-		of := temporal
-		if integration.Profile != "" {
-			var ok bool
-			if of, ok = temporal.Profiles[integration.Profile]; !ok {
-				c.Close()
-				return nil, fmt.Errorf("connect to Temporal for integration %s: profile %q is not configured", integration.Name, integration.Profile)
-			}
+		of, err := c.settings(integration.Profile)
+		if err != nil {
+			c.Close()
+			return nil, fmt.Errorf("connect to Temporal for integration %s: %w", integration.Name, err)
 		}
-		if c.places[at] == nil {
-			options := of.Client
-			options.Namespace = integration.Namespace
-			options.DataConverter = DataConverter()
-			options.Logger = temporallog.NewStructuredLogger(log)
-			// What watches the common connection watches all.
-			options.MetricsHandler = temporal.Client.MetricsHandler
-			options.Interceptors = temporal.Client.Interceptors
-			options.ConnectionOptions.DialOptions = append(slices.Clip(options.ConnectionOptions.DialOptions), startOnce())
-			lazy, err := client.NewLazyClient(withFiles(options, of, log))
-			if err != nil {
-				c.Close()
-				return nil, fmt.Errorf("connect to Temporal at %s: %w", options.HostPort, err)
-			}
-			c.places[at] = &connected{client: lazy, address: options.HostPort}
+		to, err := c.open(place{connection: integration.Profile, namespace: integration.Namespace})
+		if err != nil {
+			c.Close()
+			return nil, err
 		}
 		c.environments[integration.Name] = Environment{
 			Connection: integration.Profile,
-			Client:     c.places[at].client,
+			Client:     to.client,
 			Namespace:  integration.Namespace,
 			TaskQueue:  integration.TaskQueue,
 			UIURL:      of.UIURL,
 		}
 	}
 	return c, nil
+}
+
+// Open prepares the connection of integration for runs in another namespace than
+// its own. It does not wait for Temporal to answer, and changes nothing if the
+// connection is there.
+func (c *Connections) Open(integration, namespace string) error {
+	environment, ok := c.environments[integration]
+	if !ok {
+		return fmt.Errorf("integration %s: %w", integration, ErrNotConfigured)
+	}
+	_, err := c.open(place{connection: environment.Connection, namespace: namespace})
+	return err
+}
+
+// settings returns those of a connection.
+func (c *Connections) settings(connection string) (config.Temporal, error) {
+	if connection == "" {
+		return c.temporal, nil
+	}
+	of, ok := c.temporal.Profiles[connection]
+	if !ok {
+		return config.Temporal{}, fmt.Errorf("profile %q is not configured", connection)
+	}
+	return of, nil
+}
+
+func (c *Connections) open(at place) (*connected, error) {
+	of, err := c.settings(at.connection)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if to := c.places[at]; to != nil {
+		return to, nil
+	}
+	options := of.Client
+	options.Namespace = at.namespace
+	options.DataConverter = DataConverter()
+	options.Logger = temporallog.NewStructuredLogger(c.log)
+	// What watches the common connection watches all.
+	options.MetricsHandler = c.temporal.Client.MetricsHandler
+	options.Interceptors = c.temporal.Client.Interceptors
+	options.ConnectionOptions.DialOptions = append(slices.Clip(options.ConnectionOptions.DialOptions), startOnce())
+	lazy, err := client.NewLazyClient(withFiles(options, of, c.log))
+	if err != nil {
+		return nil, fmt.Errorf("connect to Temporal at %s: %w", options.HostPort, err)
+	}
+	c.places[at] = &connected{client: lazy, address: options.HostPort}
+	return c.places[at], nil
 }
 
 // Environments returns where the runs of each integration live.
@@ -94,14 +133,23 @@ func (c *Connections) Client(integration, namespace string) (client.Client, bool
 	if !ok {
 		return nil, false
 	}
-	at, ok := c.places[place{connection: environment.Connection, namespace: namespace}]
+	to, ok := c.at(place{connection: environment.Connection, namespace: namespace})
 	if !ok {
 		return nil, false
 	}
-	return at.client, true
+	return to.client, true
+}
+
+func (c *Connections) at(at place) (*connected, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	to, ok := c.places[at]
+	return to, ok
 }
 
 func (c *Connections) sorted() []place {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
 	return slices.SortedFunc(maps.Keys(c.places), func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.connection, b.connection), cmp.Compare(a.namespace, b.namespace))
 	})
@@ -115,7 +163,9 @@ func (e Environment) Reach(ctx context.Context) error {
 
 // Close closes all connections.
 func (c *Connections) Close() {
-	for _, at := range c.places {
-		at.client.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, to := range c.places {
+		to.client.Close()
 	}
 }

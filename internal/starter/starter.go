@@ -70,26 +70,72 @@ func Overall(runs []Run) Status {
 // Starter carries out what is planned for deliveries.
 type Starter struct {
 	connections *Connections
-	registered  map[client.Client]*registered
+	log         *slog.Logger
+	more        chan struct{} // has an element after a registered was added
+
+	mu         sync.Mutex
+	registered map[client.Client]*registered
 }
 
 // New returns a Starter. Its [Starter.Run] keeps it up to date.
 func New(connections *Connections, log *slog.Logger) *Starter {
-	s := &Starter{connections: connections, registered: map[client.Client]*registered{}}
-	for at, to := range connections.places {
-		s.registered[to.client] = &registered{namespace: at.namespace, client: to.client, log: log, first: make(chan struct{})}
+	s := &Starter{connections: connections, log: log, more: make(chan struct{}, 1), registered: map[client.Client]*registered{}}
+	for _, at := range connections.sorted() {
+		if to, ok := connections.at(at); ok {
+			s.registeredOf(to.client, at.namespace)
+		}
 	}
 	return s
+}
+
+// registeredOf returns what is known of a namespace, of which so far that may be
+// nothing.
+func (s *Starter) registeredOf(c client.Client, namespace string) *registered {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.registered[c] == nil {
+		s.registered[c] = &registered{namespace: namespace, client: c, log: s.log, first: make(chan struct{})}
+		select {
+		case s.more <- struct{}{}:
+		default:
+		}
+	}
+	return s.registered[c]
+}
+
+// Open has the connection of integration start runs in another namespace than its
+// own, too, see [Connections.Open].
+func (s *Starter) Open(integration, namespace string) error {
+	if err := s.connections.Open(integration, namespace); err != nil {
+		return err
+	}
+	if c, ok := s.connections.Client(integration, namespace); ok {
+		s.registeredOf(c, namespace)
+	}
+	return nil
 }
 
 // Run asks every namespace, again and again until ctx is done, which search
 // attributes it takes. Starts do not wait for that.
 func (s *Starter) Run(ctx context.Context) {
 	var group sync.WaitGroup
-	for _, r := range s.registered {
-		group.Go(func() { r.run(ctx) })
+	defer group.Wait()
+	asked := map[*registered]bool{}
+	for {
+		s.mu.Lock()
+		for _, r := range s.registered {
+			if !asked[r] {
+				asked[r] = true
+				group.Go(func() { r.run(ctx) })
+			}
+		}
+		s.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.more:
+		}
 	}
-	group.Wait()
 }
 
 // Planned returns the runs of a plan, as [Accepted]: their IDs do not depend on
@@ -267,7 +313,7 @@ type about struct {
 }
 
 func (s *Starter) start(ctx context.Context, c client.Client, o routes.Operation, a *about, run *Run) error {
-	registered := s.registered[c]
+	registered := s.registeredOf(c, o.Namespace)
 	usable := registered.await(ctx)
 	attributes := map[string]string{}
 	for name, value := range a.attributes {

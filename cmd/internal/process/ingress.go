@@ -56,6 +56,11 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	if err := told.Instrument(&cfg.Temporal.Client); err != nil {
 		return err
 	}
+	planner, err := routes.OpenPlanner(cfg.RoutesFile, workflows.All, cfg.Integrations, log)
+	if err != nil {
+		return config.ProblemsError(routes.ProblemsOf(routesFile, err))
+	}
+	planner.Warn(ctx)
 	count, err := ingress.Count(told.Meter(), cfg.Integrations, expectedEvents())
 	if err != nil {
 		return err
@@ -92,7 +97,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		Extract:            telemetry.WithTraceParent,
 		Log:                log,
 	})
-	if err := errors.Join(measureJournal(told.Meter(), kept), measureLanes(told.Meter(), lanes), measureKeyring(told.Meter(), keys)); err != nil {
+	if err := errors.Join(measureJournal(told.Meter(), kept), measureLanes(told.Meter(), lanes), measureKeyring(told.Meter(), keys), measureRoutes(told.Meter(), planner)); err != nil {
 		return err
 	}
 	if public, err = listenOn(public, "LISTEN_ADDR", cfg.ListenAddr); err != nil {
@@ -104,7 +109,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	if err := service.Guarded(private, cfg.AdminToken); err != nil {
 		return err
 	}
-	inbox := forwarder.NewInbox(lanes, starts, routes.NewPlanner(workflows.All, cfg.Integrations, log).Plan)
+	inbox := forwarder.NewInbox(lanes, starts, planner.Plan)
 
 	recent := admin.NewRecent(cfg.Integrations)
 	webhooks := ingress.Options{
@@ -116,6 +121,23 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	}
 	watch := admin.NewWatch(service.Namespaces(cfg.Integrations, connections, lanes.Failing), log)
 	if err := service.MeasureTemporal(told.Meter(), watch.States); err != nil {
+		return err
+	}
+	opened := make(chan struct{}, 1) // has an element when there may be places that there were not
+	open := func(table *routes.Table) error {
+		for _, at := range table.Places() {
+			if err := starts.Open(at.Integration, at.Namespace); err != nil {
+				return err
+			}
+			watch.Add(service.OpenedNamespace(connections, at.Integration, at.Namespace, lanes.Failing))
+		}
+		select {
+		case opened <- struct{}{}:
+		default:
+		}
+		return nil
+	}
+	if err := open(planner.Table()); err != nil {
 		return err
 	}
 	var draining atomic.Bool
@@ -170,7 +192,8 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		var background sync.WaitGroup
 		background.Go(func() { lanes.Run(working) })
 		background.Go(func() { starts.Run(working) })
-		background.Go(func() { putBack(working, kept, connections, log) })
+		background.Go(func() { planner.Follow(working, open) })
+		background.Go(func() { putBack(working, kept, connections, opened, log) })
 		background.Go(func() { watch.Run(working) })
 		// Until the last answer there may be something to hold.
 		answering, answered := context.WithCancel(context.WithoutCancel(working))
@@ -188,8 +211,9 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 }
 
 // putBack puts back what was parked because nothing was configured for it, and is
-// by now. While there is no room for it, it tries again.
-func putBack(ctx context.Context, kept *journal.Journal, connections *starter.Connections, log *slog.Logger) {
+// by now: at the start, and whenever opened has something. While there is no room
+// for it, it tries again.
+func putBack(ctx context.Context, kept *journal.Journal, connections *starter.Connections, opened <-chan struct{}, log *slog.Logger) {
 	configured := func(integration, namespace string) bool {
 		_, ok := connections.Client(integration, namespace)
 		return ok
@@ -199,14 +223,16 @@ func putBack(ctx context.Context, kept *journal.Journal, connections *starter.Co
 		if n > 0 {
 			log.InfoContext(ctx, "deliveries are configured again and put back", "deliveries", n)
 		}
-		if err == nil || ctx.Err() != nil {
-			return
+		var again <-chan time.Time
+		if err != nil && ctx.Err() == nil {
+			log.WarnContext(ctx, "deliveries are configured again and stay parked, trying again", telemetry.KeyError, err.Error())
+			again = time.After(time.Minute)
 		}
-		log.WarnContext(ctx, "deliveries are configured again and stay parked, trying again", telemetry.KeyError, err.Error())
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Minute):
+		case <-again:
+		case <-opened:
 		}
 	}
 }

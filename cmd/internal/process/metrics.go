@@ -12,6 +12,7 @@ import (
 	"sentry-temporal/internal/forwarder"
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/keyring"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/workflows"
 )
@@ -164,4 +165,28 @@ func measureKeyring(meter metric.Meter, keys *keyring.Keyring) error {
 		return 0
 	})
 	return errors.Join(errs...)
+}
+
+// measureRoutes measures how it is with the routes whenever the metrics are asked
+// for.
+func measureRoutes(meter metric.Meter, planner *routes.Planner) error {
+	_, err := meter.Int64ObservableGauge("sentry_temporal_routes", metric.WithDescription("Routes that deliveries are planned by."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(len(planner.State().Routes)))
+			return nil
+		}))
+	if err != nil {
+		return err
+	}
+	_, err = meter.Int64ObservableGauge("sentry_temporal_routes_file_failing",
+		metric.WithDescription("1 while the file of the routes cannot be used and the routes from before are, else 0."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			failing := int64(0)
+			if planner.State().Problem != "" {
+				failing = 1
+			}
+			o.Observe(failing)
+			return nil
+		}))
+	return err
 }
