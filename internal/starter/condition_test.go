@@ -8,6 +8,7 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -120,3 +121,5 @@ type replaying struct {
 	worker.ActivityRegistry
 	worker.NexusServiceRegistry
 }
+
+func (replaying) RegisterDynamicActivity(any, activity.DynamicRegisterOptions) {}
