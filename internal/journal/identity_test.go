@@ -169,3 +169,23 @@ func TestWhatCannotBeKeptIsDoneInstead(t *testing.T) {
 	equal(t, calls, 2)
 	equal(t, j.Stats().Pending, 1)
 }
+
+// The file remembers no more than the memory does.
+func TestWhatIsForgottenIsTakenOutOfTheFile(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir, Options{})
+	ran := []Ran{{"default", "triage:sentry:a", "run-1"}}
+	j.Done(received(t, j, deliveryOf("a")).ID, ran)
+	must(t, j.Sync())
+	j.mu.Lock()
+	for n := len(j.memory.order); n < maxMemory; n++ { // as if others had come after it
+		j.memory.order = append(j.memory.order, remembered{})
+	}
+	j.mu.Unlock()
+	j.Done(received(t, j, deliveryOf("b")).ID, ran)
+	must(t, j.Close())
+
+	j = openJournal(t, dir, Options{})
+	equal(t, received(t, j, deliveryOf("b")).Runs, ran)
+	equal(t, received(t, j, deliveryOf("a")).Entered, true)
+}

@@ -190,6 +190,25 @@ func TestABulkChangeIsMadeInSmallPieces(t *testing.T) {
 	equal(t, most, 4) // the first that reach 1 MiB together
 }
 
+func TestAPieceOfABulkChangeEndsWhenItIsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		size := sizeOf(t, keys(1)[0], 1<<19-parkingSize-2*int64(len("parked by hand"))) // half of a piece
+		var pieces []int
+		j := openJournal(t, t.TempDir(), Options{OnCommit: func(_ time.Duration, _, deleted int) {
+			if deleted > 0 {
+				pieces = append(pieces, deleted)
+			}
+		}})
+		for _, key := range keys(4) {
+			must(t, appendTo(t.Context(), j, deliveryOfSize(key, size)))
+		}
+		_, err := j.Park(t.Context(), Filter{})
+		must(t, err)
+		must(t, j.Close())
+		equal(t, pieces, []int{2, 2})
+	})
+}
+
 func TestManyThatAreMeantAreAllFound(t *testing.T) {
 	const many = 2*4096 + 1
 	j := openJournal(t, t.TempDir(), Options{})
