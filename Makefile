@@ -10,6 +10,10 @@ TEMPORAL_SERVER_VERSION := v$(shell sed -n 's|.*image: temporalio/server:||p' do
 
 FUZZTIME ?= 1m
 
+# What a new workflow is called, and which event starts it.
+NAME  ?=
+EVENT ?= sentry.issue.created
+
 # What the programs that are built say with -version; by default Go derives it from git's tags.
 VERSION ?=
 
@@ -22,7 +26,7 @@ export PATH := $(PATH):/usr/lib/postgresql/18/bin:/usr/lib/postgresql/17/bin:/us
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z\/]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: bin/temporal ## start everything on free ports, send every sample, show what became of it
@@ -31,6 +35,10 @@ demo: bin/temporal ## start everything on free ports, send every sample, show wh
 .PHONY: dev
 dev: bin/temporal ## run Temporal, worker and ingress on this machine until Ctrl-C
 	@go run ./cmd/dev
+
+.PHONY: new-workflow
+new-workflow: ## make folder, test, payload, list line and table row of a workflow: NAME=page_on_fatal [EVENT=sentry.issue.created]
+	@go run ./cmd/dev new-workflow '$(NAME)' $(EVENT)
 
 .PHONY: build
 build: ## build the programs into bin/

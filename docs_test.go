@@ -2,6 +2,7 @@ package sentrytemporal_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -16,11 +17,13 @@ import (
 	"testing"
 
 	"go.temporal.io/sdk/contrib/envconfig"
+	"go.temporal.io/sdk/workflow"
 
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
+	"sentry-temporal/triage"
 	"sentry-temporal/workflows"
 )
 
@@ -370,52 +373,81 @@ func TestGoInDocumentsIsThatOfTheFiles(t *testing.T) {
 
 func TestEventTableHasEverySampleAndWhoWantsIt(t *testing.T) {
 	var named []string
-	wanted := regexp.MustCompile("^`([a-z_]+)`: `([a-z_`, ]+)`$")
-	for _, row := range table(t, "README.md", "Resource") {
+	rows := table(t, "README.md", "Resource")
+	for _, row := range rows {
 		resource := onlySpan(t, row[0])
 		if want := "`sentry." + resource + ".*`"; row[2] != want {
 			t.Errorf("the pattern of all %s is %s, not %s", resource, row[2], want)
 		}
-		wants := map[string][]string{} // by action
-		for entry := range strings.SplitSeq(row[4], "; ") {
-			if entry == "" {
-				continue
-			}
-			m := wanted.FindStringSubmatch(entry)
-			if m == nil {
-				t.Errorf("%s: %q is not `workflow`: `action`, `action`", resource, entry)
-				continue
-			}
-			for action := range strings.SplitSeq(m[2], "`, `") {
-				wants[action] = append(wants[action], m[1])
-			}
-		}
 		for _, action := range spansIn(row[1]) {
-			name := resource + "." + action
-			named = append(named, name)
-			body, err := sentry.Sample(name)
-			if err != nil {
-				t.Error(err)
-				continue
-			}
-			event, err := sentry.EventName(resource, body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var want []string
-			for _, w := range workflows.All {
-				if w.Wants(event) {
-					want = append(want, w.Name())
-				}
-			}
-			if !slices.Equal(wants[action], want) {
-				t.Errorf("%s is said to be wanted by %v, and is by %v", name, wants[action], want)
-			}
+			named = append(named, resource+"."+action)
 		}
 	}
 	slices.Sort(named)
 	if !slices.Equal(named, sentry.SampleNames()) {
 		t.Errorf("the table has %v, the samples are %v", named, sentry.SampleNames())
+	}
+	for _, problem := range wantedByProblems(t, rows, workflows.All) {
+		t.Error(problem)
+	}
+}
+
+// wantedByProblems says what has to be in the last column of the table of events,
+// where it is not.
+func wantedByProblems(t *testing.T, rows [][]string, all []triage.Workflow) (problems []string) {
+	t.Helper()
+	for _, row := range rows {
+		resource := onlySpan(t, row[0])
+		var entries []string
+		for _, w := range all {
+			var actions []string
+			for _, action := range spansIn(row[1]) {
+				body, err := sentry.Sample(resource + "." + action)
+				if err != nil {
+					t.Fatal(err)
+				}
+				event, err := sentry.EventName(resource, body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if w.Wants(event) {
+					actions = append(actions, "`"+action+"`")
+				}
+			}
+			if len(actions) > 0 {
+				entries = append(entries, "`"+w.Name()+"`: "+strings.Join(actions, ", "))
+			}
+		}
+		if want := strings.Join(entries, "; "); row[4] != want {
+			problems = append(problems, fmt.Sprintf("README.md: the row of %s in the table of events has %q in its last column, which has to be %q", resource, row[4], want))
+		}
+	}
+	return problems
+}
+
+func TestAWorkflowThatTheEventTableLacksIsSaidToBeAdded(t *testing.T) {
+	idle := func(workflow.Context, triage.Envelope) (string, error) { return "", nil }
+	one := triage.New("one", idle, triage.On("sentry.issue.created", "sentry.issue.ignored", "sentry.comment.created"))
+	two := triage.New("two", idle, triage.On("sentry.comment.*"))
+	for name, tt := range map[string]struct {
+		issue, comment string // what the table has
+		want           string // in what is said
+	}{
+		"all of it":         {"`one`: `created`, `ignored`, `archived`", "`one`: `created`; `two`: `created`, `updated`", ""},
+		"one is missing":    {"`one`: `created`, `ignored`, `archived`", "`one`: `created`", "has to be \"`one`: `created`; `two`: `created`, `updated`\""},
+		"one is too many":   {"`one`: `created`, `ignored`, `archived`; `two`: `created`", "`one`: `created`; `two`: `created`, `updated`", "row of issue"},
+		"an action is":      {"`one`: `created`, `ignored`, `archived`", "`one`: `created`, `updated`; `two`: `created`, `updated`", "row of comment"},
+		"there is none yet": {"", "`one`: `created`; `two`: `created`, `updated`", "has to be \"`one`: `created`, `ignored`, `archived`\""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			said := wantedByProblems(t, [][]string{
+				{"`issue`", "`created`, `resolved`, `ignored`, `archived`", "", "", tt.issue},
+				{"`comment`", "`created`, `updated`", "", "", tt.comment},
+			}, []triage.Workflow{one, two})
+			if tt.want == "" && len(said) > 0 || tt.want != "" && (len(said) != 1 || !strings.Contains(said[0], tt.want)) {
+				t.Errorf("it is said: %q", said)
+			}
+		})
 	}
 }
 

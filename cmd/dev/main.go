@@ -1,9 +1,11 @@
 // Command dev runs all of it on one machine: a Temporal dev server with its UI,
 // the worker and the ingress. `dev demo` does so on free ports, sends every
-// sample delivery, shows what became of each and ends.
+// sample delivery, shows what became of each and ends. `dev new-workflow` makes a
+// workflow to begin with.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -41,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		uiPort = flags.Int("ui-port", 8233, "port of the Temporal UI, 0 for a free one")
 	)
 	flags.Usage = func() {
-		fmt.Fprint(stderr, "Usage: dev [flags]\n       dev demo\n\n")
+		fmt.Fprint(stderr, "Usage: dev [flags]\n       dev demo\n       dev new-workflow name [event]\n\n")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
@@ -52,6 +54,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return dev(ctx, *dir, *port, *uiPort, stdout, stderr)
 	case flags.NArg() == 1 && flags.Arg(0) == "demo":
 		return demo(ctx, stdout)
+	case (flags.NArg() == 2 || flags.NArg() == 3) && flags.Arg(0) == "new-workflow":
+		return newWorkflow(".", flags.Arg(1), cmp.Or(flags.Arg(2), "sentry.issue.created"), stdout)
 	}
 	flags.Usage()
 	return fmt.Errorf("%q is not known", strings.Join(flags.Args(), " "))
