@@ -158,6 +158,7 @@ func (a *admin) listKept(c *gin.Context) {
 	}
 	for i := range items {
 		items[i].WorkflowIDs = append([]string{}, items[i].WorkflowIDs...) // [] in JSON, not null
+		items[i].Namespaces = append([]string{}, items[i].Namespaces...)
 	}
 	answer["deliveries"] = append([]journal.Item{}, items...)
 	c.PureJSON(http.StatusOK, answer)

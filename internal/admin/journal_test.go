@@ -120,7 +120,7 @@ func some() []item {
 		{ID: 1, State: journal.Parked, Integration: "mobile", Event: "sentry.issue.created", Project: "app", ReasonCode: "refused", Reason: "namespace not found", Received: long},
 		{
 			ID: 2, State: journal.Parked, Integration: "mobile", Event: "sentry.error.created", Project: "app", ReasonCode: "too_large", Reason: "too large for Temporal",
-			Received: time.Now(), ParkedAt: time.Now(), Namespace: "default", IssueID: "4711", ShortID: "APP-1A", Title: "TypeError", RequestID: requestID,
+			Received: time.Now(), ParkedAt: time.Now(), Namespaces: []string{"default"}, IssueID: "4711", ShortID: "APP-1A", Title: "TypeError", RequestID: requestID,
 			Key: requestID, WorkflowIDs: []string{"w:mobile:" + requestID}, Size: 77,
 		},
 		{ID: 3, State: journal.Parked, ReasonCode: "damaged", Reason: "cannot be read", ParkedAt: time.Now()},
@@ -165,7 +165,7 @@ func TestADeliveryOfTheJournalIsDescribedWithoutItsBody(t *testing.T) {
 	_, list := listKept(t, at+"/journal?id=2")
 	for name, want := range map[string]string{
 		"state": "parked", "integration": "mobile", "event": "sentry.error.created", "project": "app", "reason_code": "too_large", "reason": "too large for Temporal",
-		"namespace": "default", "issue_id": "4711", "short_id": "APP-1A", "title": "TypeError", "request_id": requestID, "idempotency_key": requestID,
+		"namespaces": "[default]", "issue_id": "4711", "short_id": "APP-1A", "title": "TypeError", "request_id": requestID, "idempotency_key": requestID,
 		"workflow_ids": "[w:mobile:" + requestID + "]", "size": "77",
 	} {
 		if got := fmt.Sprint(list.Deliveries[0][name]); got != want {
@@ -173,7 +173,7 @@ func TestADeliveryOfTheJournalIsDescribedWithoutItsBody(t *testing.T) {
 		}
 	}
 	_, damaged := listKept(t, at+"/journal?id=3")
-	if d := damaged.Deliveries[0]; d["received"] != nil || fmt.Sprint(d["workflow_ids"]) != "[]" {
+	if d := damaged.Deliveries[0]; d["received"] != nil || fmt.Sprint(d["workflow_ids"], d["namespaces"]) != "[] []" {
 		t.Errorf("damaged is %v", d)
 	}
 }

@@ -254,6 +254,15 @@ func (f *Forwarder) Run(ctx context.Context) {
 	results := make(chan result)
 	gone := make(chan struct{})
 	defer close(gone)
+	begin := func(do func(context.Context) result) {
+		go func() {
+			r := do(starts)
+			select {
+			case results <- r:
+			case <-gone:
+			}
+		}()
+	}
 	q := newQueue(f.o)
 	turn := time.NewTicker(turnEvery)
 	defer turn.Stop()
@@ -281,14 +290,13 @@ forward:
 		var again <-chan time.Time
 		if enough == nil {
 			item, wait := q.next(time.Now())
-			if item != nil {
-				go func() {
-					r := f.attempt(starts, item)
-					select {
-					case results <- r:
-					case <-gone:
-					}
-				}()
+			switch {
+			case item == nil:
+			case item.cause != nil:
+				f.giveUp(q, item, journal.GaveUp, item.cause, begin)
+				continue
+			default:
+				begin(func(ctx context.Context) result { return f.attempt(ctx, item) })
 				continue
 			}
 			if wait > 0 {
@@ -298,7 +306,7 @@ forward:
 		f.report(q)
 		select {
 		case r := <-results:
-			f.settle(q, r)
+			f.settle(q, r, begin)
 		case <-f.journal.Arrived():
 			arrived()
 		case <-again:
@@ -325,53 +333,38 @@ func (f *Forwarder) report(q *queue) {
 	}
 }
 
-// result is what became of an attempt: it is over, or err says why not.
+// result is what became of an item.
 type result struct {
-	item    *item
-	started bool
-	err     error
+	item   *item
+	runs   []starter.Run // if they are started
+	parked bool          // the whole delivery is
+	err    error         // else
 }
 
-// attempt forwards a delivery, or else parks it. An error is temporary.
+// attempt starts the runs of an item.
 func (f *Forwarder) attempt(ctx context.Context, i *item) result {
-	if i.cause != nil {
-		return f.park(ctx, i, journal.GaveUp, i.cause)
-	}
 	runs, err := f.forward(ctx, i)
-	if err == nil {
-		f.journal.Done(i.ID, ranOf(runs))
-		f.announce(i.ID, outcome{runs: runs})
-		return result{item: i, started: true}
-	}
-	if errors.Is(err, journal.ErrNotFound) { // somebody has parked or discarded it
-		f.announce(i.ID, outcome{err: err})
-		return result{item: i}
-	}
-	d, code := dispose(err)
-	if d != parked {
-		return result{item: i, err: err}
-	}
-	return f.park(ctx, i, code, err)
+	return result{item: i, runs: runs, err: err}
 }
 
-// park parks a delivery for cause. While there is no room it stays.
+// park parks the delivery of an item. While there is no room it stays.
 func (f *Forwarder) park(ctx context.Context, i *item, code journal.Code, cause error) result {
-	switch err := f.journal.ParkFor(ctx, i.ID, code, cause.Error()); {
+	switch err := f.journal.ParkFor(ctx, i.id, code, cause.Error()); {
 	case err == nil:
-		f.o.Log.ErrorContext(ctx, "delivery parked", keyDeliveryID, i.ID, telemetry.KeyIntegration, i.Group.Integration,
-			telemetry.KeyNamespace, i.Group.Namespace, telemetry.KeyReason, string(code), telemetry.KeyError, brief(cause))
+		f.o.Log.ErrorContext(ctx, "delivery parked", keyDeliveryID, i.id, telemetry.KeyIntegration, i.source.name,
+			telemetry.KeyNamespace, i.lane.name.Namespace, telemetry.KeyReason, string(code), telemetry.KeyError, brief(cause))
 	case !errors.Is(err, journal.ErrNotFound):
 		return result{item: i, err: fmt.Errorf("%w (%s)", err, cause.Error())} // err alone says what happens
 	}
-	f.announce(i.ID, outcome{err: cause})
-	return result{item: i}
+	f.announce(i.id, outcome{err: cause})
+	return result{item: i, parked: true}
 }
 
-// forward starts what is planned for a delivery. While it waits for Temporal it
+// forward starts what is planned for a delivery in the lane of i. While it waits for Temporal it
 // holds what is sent and no more.
 func (f *Forwarder) forward(ctx context.Context, i *item) ([]starter.Run, error) {
-	if _, ok := f.o.Connection(i.Group.Integration); !ok && i.Group.Integration != "" { // "" is that of a damaged record
-		return nil, fmt.Errorf("integration %s: %w", i.Group.Integration, starter.ErrNotConfigured)
+	if _, ok := f.o.Connection(i.source.name); !ok && i.source.name != "" { // "" is that of a damaged record
+		return nil, fmt.Errorf("integration %s: %w", i.source.name, starter.ErrNotConfigured)
 	}
 	trace, start, err := f.ready(ctx, i)
 	if err != nil {
@@ -387,14 +380,21 @@ func (f *Forwarder) forward(ctx context.Context, i *item) ([]starter.Run, error)
 
 // ready reads a delivery and prepares its start.
 func (f *Forwarder) ready(ctx context.Context, i *item) (trace string, start func(context.Context) ([]starter.Run, error), err error) {
-	start, err = f.encode(ctx, i.Size, func() (func(context.Context) ([]starter.Run, error), error) {
-		d, err := f.journal.Read(i.ID)
+	start, err = f.encode(ctx, i.size, func() (func(context.Context) ([]starter.Run, error), error) {
+		d, err := f.journal.Read(i.id)
 		if err != nil {
 			return nil, err
 		}
 		trace = d.Trace
+		var plan []routes.Operation
+		i.places = nil
+		for place, o := range d.Operations {
+			if f.o.laneOf(i.source.name, o.Namespace) == i.lane.name {
+				plan, i.places = append(plan, o), append(i.places, place)
+			}
+		}
 		return recovered(ctx, f.o.Log, func() (func(context.Context) ([]starter.Run, error), error) {
-			return f.prepare(d.Envelope, d.Operations)
+			return f.prepare(d.Envelope, plan)
 		})
 	})
 	return trace, start, err
@@ -433,19 +433,52 @@ func ranOf(runs []starter.Run) []journal.Ran {
 	return ran
 }
 
-// settle takes note of a result.
-func (f *Forwarder) settle(q *queue, r result) {
+// settle takes note of a result, and has begin do what follows from it.
+func (f *Forwarder) settle(q *queue, r result, begin func(func(context.Context) result)) {
+	i, w := r.item, r.item.whole
 	switch {
-	case r.err != nil:
-		f.journal.Retrying()
-		now := time.Now()
-		if q.failed(r.item, r.err, now) && r.item.cause == nil {
-			r.item.giveUp(r.err, now)
+	case r.parked:
+		q.withdrawn(i)
+		return
+	case errors.Is(r.err, journal.ErrNotFound): // somebody has parked or discarded it
+		f.announce(i.id, outcome{err: r.err})
+		q.withdrawn(i)
+		return
+	case r.err == nil:
+		q.succeeded(i)
+		w.won(i, r.runs)
+		switch {
+		case !w.over():
+		case len(w.lost) > 0: // what is wrong there is to be the burden of that lane alone
+			q.comeBack(w.lost[0].item, time.Now())
+		default:
+			runs := w.runs()
+			f.journal.Done(i.id, ranOf(runs))
+			f.announce(i.id, outcome{runs: runs})
 		}
-	case r.started:
-		q.succeeded(r.item)
-	default: // that one was parked says nothing about the rest, and nothing was started
-		q.ended(r.item)
-		r.item.source.next = time.Time{}
+		return
 	}
+	if d, code := dispose(r.err); d == parked {
+		f.giveUp(q, i, code, r.err, begin)
+		return
+	}
+	w.forget(i)
+	f.journal.Retrying()
+	now := time.Now()
+	if q.failed(i, r.err, now) && i.cause == nil {
+		i.giveUp(r.err, now)
+	}
+}
+
+// giveUp notes that an item will not start. Its delivery is parked when the others
+// are over, too.
+func (f *Forwarder) giveUp(q *queue, i *item, code journal.Code, cause error, begin func(func(context.Context) result)) {
+	w := i.whole
+	w.lose(i, code, cause)
+	if !w.over() {
+		q.withdrawn(i)
+		return
+	}
+	code, cause = w.why()
+	begin(func(ctx context.Context) result { return f.park(ctx, i, code, cause) })
 }

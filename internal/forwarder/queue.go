@@ -17,10 +17,41 @@ import (
 type queue struct {
 	o       Options
 	lanes   []*lane
+	turn    int              // whose is next
+	caps    map[string]*pace // by integration
 	running int
 }
 
-func newQueue(o Options) *queue { return &queue{o: o} }
+func newQueue(o Options) *queue { return &queue{o: o, caps: map[string]*pace{}} }
+
+// pace is how fast an integration may start, in all lanes together.
+type pace struct {
+	pause time.Duration // between two starts; 0 for none
+	next  time.Time     // not before then
+}
+
+// paceOf returns the pace of an integration.
+func (q *queue) paceOf(integration string) *pace {
+	p := q.caps[integration]
+	if p == nil {
+		p = &pace{}
+		if most := q.o.MaxStartsPerSecond[integration]; most > 0 {
+			p.pause = time.Duration(min(float64(time.Second)/most, float64(time.Hour)))
+		}
+		q.caps[integration] = p
+	}
+	return p
+}
+
+// spend notes that n runs are being started.
+func (p *pace) spend(n int, now time.Time) {
+	if p.pause > 0 {
+		p.next = now.Add(p.pause * time.Duration(n))
+	}
+}
+
+// giveBack notes that n runs were not started after all.
+func (p *pace) giveBack(n int) { p.next = p.next.Add(-p.pause * time.Duration(n)) }
 
 // lane is the deliveries of one connection and namespace. Nothing that happens to
 // it touches another.
@@ -51,10 +82,9 @@ type lane struct {
 
 // source is the deliveries of one integration in a lane.
 type source struct {
-	name     string
-	pause    time.Duration // between two starts; 0 for none
-	next     time.Time     // not before then
-	projects []*project    // with something to start, by turns: the first is next
+	name string
+	*pace
+	projects []*project // with something to start, by turns: the first is next
 	byName   map[string]*project
 }
 
@@ -68,14 +98,17 @@ type project struct {
 type waiting struct {
 	id     uint64
 	size   int64
-	starts int
+	starts int    // in this lane
+	whole  *whole // nil if all are in this lane
 }
 
-// item is a delivery that is being started, or has failed.
+// item is what a delivery has in one lane, and is being started, or has failed.
 type item struct {
-	journal.Entry
-	lane   *lane
-	source *source
+	waiting
+	project string
+	lane    *lane
+	source  *source
+	places  []int // of its runs in the plan, once that is read
 
 	attempts  int       // that failed
 	due       time.Time // when to repeat it, while others succeed
@@ -91,7 +124,7 @@ type repeats []*item
 
 func (r repeats) Len() int { return len(r) }
 func (r repeats) Less(a, b int) bool {
-	return cmp.Or(r[a].due.Compare(r[b].due), cmp.Compare(r[a].ID, r[b].ID)) < 0
+	return cmp.Or(r[a].due.Compare(r[b].due), cmp.Compare(r[a].id, r[b].id)) < 0
 }
 func (r repeats) Swap(a, b int) { r[a], r[b] = r[b], r[a] }
 
@@ -111,16 +144,17 @@ func compareLanes(a, b Lane) int {
 	return cmp.Or(cmp.Compare(a.Connection, b.Connection), cmp.Compare(a.Namespace, b.Namespace))
 }
 
-// laneOf returns the lane of a group. What is not configured has one of its own,
-// so that it is in nobody's way.
-func (q *queue) laneOf(g journal.Group) *lane {
-	name := Lane{Namespace: g.Namespace}
-	connection, ok := q.o.Connection(g.Integration)
+// laneOf names the lane of an integration's runs in a namespace. What is not
+// configured has one of its own, so that it is in nobody's way.
+func (o Options) laneOf(integration, namespace string) Lane {
+	connection, ok := o.Connection(integration)
 	if !ok {
-		name = Lane{Connection: "(not configured)"}
-	} else {
-		name.Connection = connection
+		return Lane{Connection: "(not configured)"}
 	}
+	return Lane{Connection: connection, Namespace: namespace}
+}
+
+func (q *queue) lane(name Lane) *lane {
 	at, there := slices.BinarySearchFunc(q.lanes, name, func(l *lane, name Lane) int { return compareLanes(l.name, name) })
 	if !there {
 		q.lanes = slices.Insert(q.lanes, at, &lane{name: name, o: q.o})
@@ -128,30 +162,49 @@ func (q *queue) laneOf(g journal.Group) *lane {
 	return q.lanes[at]
 }
 
-// add adds an entry that has arrived.
+// add adds an entry that has arrived to each lane that it has runs in.
 func (q *queue) add(e journal.Entry) {
-	l := q.laneOf(e.Group)
-	s := l.source(e.Group.Integration)
-	p := s.byName[e.Group.Project]
-	if p == nil {
-		p = &project{name: e.Group.Project}
-		s.byName[p.name] = p
-		s.projects = append(s.projects, p)
+	var names []Lane
+	var starts []int
+	for _, namespace := range e.Namespaces {
+		name := q.o.laneOf(e.Group.Integration, namespace)
+		at := slices.Index(names, name)
+		if at < 0 {
+			at, names, starts = len(names), append(names, name), append(starts, 0)
+		}
+		starts[at]++
 	}
-	p.queue = append(p.queue, waiting{e.ID, e.Size, e.Starts})
+	var w *whole
+	if len(names) > 1 {
+		w = newWhole(len(names))
+	}
+	for at, name := range names {
+		q.lane(name).add(q.paceOf(e.Group.Integration), e.Group, waiting{e.ID, e.Size, starts[at], w})
+	}
+}
+
+func (l *lane) add(p *pace, g journal.Group, w waiting) {
+	l.source(g.Integration, p).add(g.Project, w)
 	l.fresh++
 }
 
-func (l *lane) source(integration string) *source {
+func (s *source) add(name string, w waiting) {
+	p := s.byName[name]
+	if p == nil {
+		p = &project{name: name}
+		s.byName[p.name] = p
+		s.projects = append(s.projects, p)
+	}
+	p.queue = append(p.queue, w)
+}
+
+func (l *lane) source(integration string, p *pace) *source {
 	for _, s := range l.sources {
 		if s.name == integration {
 			return s
 		}
 	}
-	s := &source{name: integration, byName: map[string]*project{}}
-	if most := l.o.MaxStartsPerSecond[integration]; most > 0 {
-		s.pause = time.Duration(min(float64(time.Second)/most, float64(time.Hour)))
-	}
+	s := &source{name: integration, pace: p, byName: map[string]*project{}}
 	l.sources = append(l.sources, s)
 	return s
 }
@@ -160,9 +213,11 @@ func (l *lane) source(integration string) *source {
 // there may be one, even if nothing happens; 0 means that something must.
 func (q *queue) next(now time.Time) (i *item, wait time.Duration) {
 	share := max(q.o.MaxBytes/int64(max(len(q.lanes), 1)), maxWeight)
-	for _, l := range q.lanes {
-		i, left := l.next(now, share)
+	for n := range q.lanes {
+		at := (q.turn + n) % len(q.lanes) // else the first would use up what several have in common
+		i, left := q.lanes[at].next(now, share)
 		if i != nil {
+			q.turn = at + 1
 			q.running++
 			return i, 0
 		}
@@ -182,7 +237,7 @@ func sooner(a, b time.Duration) time.Duration {
 // maxWeight is the most that one delivery is on its way to Temporal.
 const maxWeight = 2 << 20
 
-func (i *item) weight() int64 { return min(i.Size, maxWeight) }
+func (i *item) weight() int64 { return min(i.size, maxWeight) }
 
 func (l *lane) next(now time.Time, share int64) (i *item, wait time.Duration) {
 	careful := l.level > 0 || l.failures >= l.o.Parallel
@@ -263,7 +318,6 @@ func (l *lane) take(now time.Time) (i *item, wait time.Duration) {
 		l.fresh--
 		i := s.take()
 		i.lane, i.source = l, s
-		i.Group.Namespace = l.name.Namespace
 		l.freshNext = false
 		l.start(i, now)
 		return i, 0
@@ -280,8 +334,10 @@ func (s *source) take() *item {
 	} else {
 		delete(s.byName, p.name)
 	}
-	group := journal.Group{Integration: s.name, Project: p.name}
-	return &item{Entry: journal.Entry{ID: w.id, Group: group, Size: w.size, Starts: w.starts}}
+	if w.whole == nil {
+		w.whole = newWhole(1)
+	}
+	return &item{waiting: w, project: p.name}
 }
 
 // start notes that i is started now.
@@ -295,9 +351,7 @@ func (l *lane) start(i *item, now time.Time) {
 	case l.failures >= l.o.Parallel:
 		l.resume = now.Add(l.o.MinBackoff)
 	}
-	if i.source.pause > 0 {
-		i.source.next = now.Add(i.source.pause * time.Duration(max(i.Starts, 1)))
-	}
+	i.source.spend(i.starts, now)
 }
 
 // ended notes that i is not running any more.
@@ -351,6 +405,19 @@ func (q *queue) failed(i *item, err error, now time.Time) (enough bool) {
 		l.backOff(err, now)
 	}
 	return i.lone >= l.o.GiveUpAttempts && now.Sub(i.first) >= l.o.GiveUpAfter
+}
+
+// withdrawn notes that i ends without a start, which says nothing about the rest.
+func (q *queue) withdrawn(i *item) {
+	q.ended(i)
+	i.source.giveBack(i.starts)
+}
+
+// comeBack has i, which was given up, tried once more.
+func (q *queue) comeBack(i *item, now time.Time) {
+	i.attempts++
+	i.due = now
+	heap.Push(&i.lane.repeat, i)
 }
 
 // backOff makes the lane wait.

@@ -28,13 +28,13 @@ func bounded(change func(*Options)) (*queue, *lane) {
 		change(&o)
 	}
 	q := newQueue(o)
-	return q, q.laneOf(journal.Group{Integration: "sentry", Namespace: "default"})
+	return q, q.lane(q.o.laneOf("sentry", "default"))
 }
 
 // arrive adds n deliveries of size bytes, each of a project of its own.
 func arrive(q *queue, n int, size int64) {
 	for range n {
-		q.add(journal.Entry{ID: uint64(q.lanes[0].fresh) + 1, Size: size, Starts: 1, Group: journal.Group{Integration: "sentry", Namespace: "default"}})
+		q.add(journal.Entry{ID: uint64(q.lanes[0].fresh) + 1, Size: size, Group: journal.Group{Integration: "sentry"}, Namespaces: []string{"default"}})
 	}
 }
 
@@ -104,7 +104,7 @@ func TestBytesOfALane(t *testing.T) {
 func TestLanesShareTheBytes(t *testing.T) {
 	q, _ := bounded(func(o *Options) { o.MaxBytes = 4 * maxWeight })
 	arrive(q, 5, maxWeight)
-	q.laneOf(journal.Group{Integration: "other", Namespace: "default"})
+	q.lane(q.o.laneOf("other", "default"))
 	started(t, q, epoch, 2)
 }
 
@@ -369,7 +369,7 @@ func TestTheLaneWhoseTimeComesFirstIsWaitedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			q := newQueue(newForwarder(nil, newTemporal(), Options{Log: slog.New(slog.DiscardHandler)}).o)
 			for n, namespace := range order {
-				q.add(journal.Entry{ID: uint64(n) + 1, Size: 1, Starts: 1, Group: journal.Group{Integration: "sentry", Namespace: namespace}})
+				q.add(journal.Entry{ID: uint64(n) + 1, Size: 1, Group: journal.Group{Integration: "sentry"}, Namespaces: []string{namespace}})
 				i, _ := q.next(epoch)
 				q.failed(i, errSlow, epoch)
 				i.lane.resume = epoch.Add(time.Duration(n+1) * time.Second)
@@ -400,7 +400,7 @@ func TestALaneThatWaitsWaitsForACapToo(t *testing.T) {
 func TestTurnsGoRound(t *testing.T) {
 	q, l := bounded(func(o *Options) { o.Connection = func(string) (string, bool) { return "", true } })
 	add := func(integration string) {
-		q.add(journal.Entry{ID: uint64(l.fresh) + 1, Size: 1, Starts: 1, Group: journal.Group{Integration: integration, Namespace: "default"}})
+		q.add(journal.Entry{ID: uint64(l.fresh) + 1, Size: 1, Group: journal.Group{Integration: integration}, Namespaces: []string{"default"}})
 	}
 	for _, integration := range []string{"a", "b", "c", "a", "c", "a"} {
 		add(integration)
@@ -408,7 +408,7 @@ func TestTurnsGoRound(t *testing.T) {
 	var order string
 	for range 6 {
 		i, _ := q.next(epoch)
-		order += i.Group.Integration
+		order += i.source.name
 		q.succeeded(i)
 	}
 	if order != "abcaca" {
@@ -418,7 +418,7 @@ func TestTurnsGoRound(t *testing.T) {
 	add("c")
 	for _, want := range []string{"c", "a"} { // b, whose turn it would be, has nothing
 		l.turn = 1
-		if i, _ := q.next(epoch); i == nil || i.Group.Integration != want {
+		if i, _ := q.next(epoch); i == nil || i.source.name != want {
 			t.Errorf("%v comes instead of one of %s", i, want)
 		}
 	}

@@ -265,8 +265,8 @@ func (j *Journal) keep(ctx context.Context, a Arrival, at digest, c *claim) erro
 	}
 	integration := a.Envelope.IntegrationID
 	e := entry{
-		delivery: at, identity: c.identity, received: received, size: int64(len(record)), starts: len(header.Operations),
-		of: Group{Integration: integration, Namespace: header.Operations[0].Namespace, Project: header.About.Project},
+		delivery: at, identity: c.identity, received: received, size: int64(len(record)),
+		of: Group{Integration: integration, Namespaces: NamespacesOf(header.Operations), Project: header.About.Project},
 	}
 	var seq uint64
 	ch := &change{size: e.size}

@@ -361,8 +361,8 @@ func FuzzRecord(f *testing.F) {
 		e, err := entryOf(record)
 		must(t, err)
 		equal(t, e, entry{
-			delivery: digestOf(integration, key), identity: a.Identity, received: received, size: int64(len(record)), starts: 1,
-			of: Group{Integration: integration, Namespace: "default", Project: a.About.Project},
+			delivery: digestOf(integration, key), identity: a.Identity, received: received, size: int64(len(record)),
+			of: Group{Integration: integration, Namespaces: "default", Project: a.About.Project},
 		})
 
 		if at < 0 || at >= len(record) || change == 0 {

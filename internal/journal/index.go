@@ -2,20 +2,37 @@ package journal
 
 import (
 	"slices"
+	"strings"
 	"time"
+
+	"sentry-temporal/internal/routes"
 )
 
 // Group is what deliveries are told apart by when they are forwarded.
 type Group struct {
 	Integration string
-	Namespace   string // empty for a record without a plan
+	Namespaces  string // those of the operations, see [NamespacesOf]; empty for a record without a plan
 	Project     string // slug; empty where unknown
 }
+
+// NamespacesOf returns the namespaces of operations, in their order and a line each:
+// a [Group] has to be comparable.
+func NamespacesOf(operations []routes.Operation) string {
+	namespaces := make([]string, len(operations))
+	for i, o := range operations {
+		namespaces[i] = o.Namespace
+	}
+	return strings.Join(namespaces, "\n")
+}
+
+// namespaces returns the namespaces of the operations, "" if there is none.
+func (g Group) namespaces() []string { return strings.Split(g.Namespaces, "\n") }
 
 // group is a Group with the number of pending entries that have it.
 type group struct {
 	Group
-	entries int
+	namespaces []string // once for all entries
+	entries    int
 }
 
 // entry is what is known of a record without reading it.
@@ -24,7 +41,6 @@ type entry struct {
 	identity identity
 	received time.Time
 	size     int64
-	starts   int // that are planned
 	of       Group
 	unsure   bool // in the file, but perhaps not on disk
 }
@@ -70,7 +86,7 @@ func newIndex() index {
 func (x *index) add(seq uint64, e entry) {
 	g := x.groups[e.of]
 	if g == nil {
-		g = &group{Group: e.of}
+		g = &group{Group: e.of, namespaces: e.of.namespaces()}
 		x.groups[e.of] = g
 	}
 	g.entries++

@@ -252,10 +252,10 @@ func (j *Journal) Arrived() <-chan struct{} { return j.arrived }
 
 // Entry is a pending delivery as long as it is not read.
 type Entry struct {
-	ID     uint64
-	Group  Group
-	Size   int64 // of its record, in bytes
-	Starts int   // operations that are planned
+	ID         uint64
+	Group      Group
+	Namespaces []string // of the operations that are planned, in their order; not to be changed
+	Size       int64    // of its record, in bytes
 }
 
 // Entries returns up to most pending entries with an ID above after, in the order
@@ -270,7 +270,7 @@ func (j *Journal) Entries(after uint64, most int) []Entry {
 			break
 		}
 		if p, ok := j.index.pending[seq]; ok {
-			entries = append(entries, Entry{ID: seq, Group: p.group.Group, Size: p.size, Starts: p.starts})
+			entries = append(entries, Entry{ID: seq, Group: p.group.Group, Namespaces: p.group.namespaces, Size: p.size})
 		}
 	}
 	return entries

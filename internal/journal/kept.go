@@ -61,7 +61,7 @@ type Item struct {
 	IssueID     string    `json:"issue_id"`
 	ShortID     string    `json:"short_id"`
 	Title       string    `json:"title"`
-	Namespace   string    `json:"namespace"`
+	Namespaces  []string  `json:"namespaces"`   // each once
 	WorkflowIDs []string  `json:"workflow_ids"` // of the runs that it is to have
 	Size        int       `json:"size"`         // of the body, in bytes
 }
@@ -186,7 +186,9 @@ func itemOf(b buckets, state State, id uint64) (Item, bool) {
 	item.RequestID = a.Envelope.Headers[strings.ToLower(sentry.HeaderRequestID)]
 	item.Project, item.IssueID, item.ShortID, item.Title = a.About.Project, a.About.IssueID, a.About.ShortID, a.About.Title
 	for _, o := range a.Operations {
-		item.Namespace = o.Namespace
+		if !slices.Contains(item.Namespaces, o.Namespace) {
+			item.Namespaces = append(item.Namespaces, o.Namespace)
+		}
 		item.WorkflowIDs = append(item.WorkflowIDs, o.WorkflowID)
 	}
 	return item, true
@@ -261,12 +263,13 @@ func (j *Journal) PutBack(ctx context.Context, f Filter) (int, error) {
 }
 
 // PutBackConfigured puts back what is parked as [NotConfigured] and is configured
-// by now, and returns how many deliveries that were.
+// by now in all of its namespaces, and returns how many deliveries that were.
 func (j *Journal) PutBackConfigured(ctx context.Context, configured func(integration, namespace string) bool) (int, error) {
 	j.mu.Lock()
 	var ids []uint64
 	for id, e := range j.index.parked {
-		if e.code == NotConfigured && configured(e.of.Integration, e.of.Namespace) {
+		missing := func(namespace string) bool { return !configured(e.of.Integration, namespace) }
+		if e.code == NotConfigured && !slices.ContainsFunc(e.of.namespaces(), missing) {
 			ids = append(ids, id)
 		}
 	}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -89,7 +90,7 @@ func TestAnItemSaysWhatADeliveryIsAbout(t *testing.T) {
 		keep(t, j, "key", "backend", "shop", "sentry.issue.created")
 		want := Item{
 			ID: 1, State: Pending, Received: began, Integration: "backend", Event: "sentry.issue.created", RequestID: "key", Key: "key",
-			Project: "shop", IssueID: "42", ShortID: "BACKEND-1A", Title: "TypeError: x", Namespace: "default",
+			Project: "shop", IssueID: "42", ShortID: "BACKEND-1A", Title: "TypeError: x", Namespaces: []string{"default"},
 			WorkflowIDs: []string{"triage:backend:key"}, Size: len(deliveryOf("key").Body),
 		}
 		items, err := j.List(Filter{State: Pending}, 0, 10)
@@ -241,7 +242,7 @@ func TestWhatIsConfiguredAgainGoesBackByItself(t *testing.T) {
 	must(t, err)
 	equal(t, n, 2)
 	equal(t, idsOf(parkedItems(t, j)), []uint64{1, 4})
-	equal(t, j.Entries(0, 10)[0].Group, Group{Integration: "back", Namespace: "default", Project: "shop"})
+	equal(t, j.Entries(0, 10)[0].Group, Group{Integration: "back", Namespaces: "default", Project: "shop"})
 }
 
 func TestADeliveryThatIsDoneIsNotParked(t *testing.T) {
@@ -268,4 +269,59 @@ func TestAPlanOfALaterBuildIsKept(t *testing.T) {
 	d, err := j.Read(1)
 	must(t, err)
 	equal(t, d.Operations[0].Kind, "signal_with_start")
+}
+
+// planIn plans a run in each of the namespaces.
+func planIn(namespaces ...string) func(sentry.Envelope) []routes.Operation {
+	return func(env sentry.Envelope) []routes.Operation {
+		var plan []routes.Operation
+		for _, namespace := range namespaces {
+			o := planOf(env)[0]
+			o.Namespace = namespace
+			plan = append(plan, o)
+		}
+		return plan
+	}
+}
+
+func TestADeliveryBelongsToEachOfItsNamespaces(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir, Options{})
+	for key, namespaces := range map[string][]string{"a": {"default", "payments", "default"}, "b": {"payments"}} {
+		_, err := j.Append(t.Context(), Arrival{Envelope: deliveryOf(key), Plan: planIn(namespaces...)})
+		must(t, err)
+	}
+	said := func() map[string][]string {
+		all := map[string][]string{}
+		for _, e := range j.Entries(0, 10) {
+			d, err := j.Read(e.ID)
+			must(t, err)
+			all[d.Envelope.IdempotencyKey] = e.Namespaces
+		}
+		return all
+	}
+	want := map[string][]string{"a": {"default", "payments", "default"}, "b": {"payments"}}
+	equal(t, said(), want)
+	must(t, j.Close())
+	j = openJournal(t, dir, Options{})
+	equal(t, said(), want)
+	items, err := j.List(Filter{State: Pending}, 0, 10)
+	must(t, err)
+	for _, item := range items {
+		equal(t, item.Namespaces, map[string][]string{"a": {"default", "payments"}, "b": {"payments"}}[item.Key])
+	}
+
+	// One comes back by itself once all of them are configured.
+	for _, e := range j.Entries(0, 10) {
+		must(t, j.ParkFor(t.Context(), e.ID, NotConfigured, "payments"))
+	}
+	for _, step := range []struct {
+		configured []string
+		n          int
+	}{{[]string{"default"}, 0}, {[]string{"payments"}, 1}, {[]string{"default", "payments"}, 1}} {
+		n, err := j.PutBackConfigured(t.Context(), func(_, namespace string) bool { return slices.Contains(step.configured, namespace) })
+		must(t, err)
+		equal(t, n, step.n)
+	}
+	equal(t, said(), want)
 }

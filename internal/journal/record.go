@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -138,13 +139,16 @@ func entryOf(record []byte) (entry, error) {
 		return entry{}, err
 	}
 	fields := gjson.GetManyBytes(header, "received", "envelope.integration_id", "envelope.idempotency_key",
-		"identity", "operations.#", "operations.0.namespace", "about.project")
+		"identity", "operations.#.namespace", "about.project")
+	var namespaces []string
+	for _, namespace := range fields[4].Array() {
+		namespaces = append(namespaces, namespace.String())
+	}
 	e := entry{
 		delivery: digestOf(fields[1].String(), fields[2].String()),
 		received: fields[0].Time(),
 		size:     int64(len(record)),
-		starts:   int(fields[4].Int()),
-		of:       Group{Integration: fields[1].String(), Namespace: fields[5].String(), Project: fields[6].String()},
+		of:       Group{Integration: fields[1].String(), Namespaces: strings.Join(namespaces, "\n"), Project: fields[5].String()},
 	}
 	// A zero one is that of no delivery: whatever comes under this key is another.
 	_ = e.identity.UnmarshalText([]byte(fields[3].String()))
