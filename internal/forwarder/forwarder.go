@@ -450,7 +450,7 @@ func (f *Forwarder) settle(q *queue, r result, begin func(func(context.Context) 
 		switch {
 		case !w.over():
 		case len(w.lost) > 0: // what is wrong there is to be the burden of that lane alone
-			q.comeBack(w.lost[0].item, time.Now())
+			w.lost[0].item.comeBack(time.Now())
 		default:
 			runs := w.runs()
 			f.journal.Done(i.id, ranOf(runs))

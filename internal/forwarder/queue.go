@@ -413,8 +413,8 @@ func (q *queue) withdrawn(i *item) {
 	i.source.giveBack(i.starts)
 }
 
-// comeBack has i, which was given up, tried once more.
-func (q *queue) comeBack(i *item, now time.Time) {
+// comeBack has an item that was given up tried once more.
+func (i *item) comeBack(now time.Time) {
 	i.attempts++
 	i.due = now
 	heap.Push(&i.lane.repeat, i)
