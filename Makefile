@@ -96,8 +96,8 @@ screenshots: ## take the pictures in docs/ anew
 	go test -count=1 -run TestScreenshots ./cmd/dev/ -screenshots
 
 .PHONY: histories
-histories: bin/temporal ## record the stored history of workflows that have none yet
-	go test -count=1 -run TestHistories ./workflows/ -record
+histories: bin/temporal ## record the stored histories that are missing
+	TRIAGE_RECORD=1 go test -count=1 ./workflows/*/
 
 bin/temporal:
 	@scripts/temporal $(TEMPORAL_VERSION)

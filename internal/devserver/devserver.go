@@ -37,7 +37,9 @@ type Options struct {
 	Namespaces []string // besides "default"
 	// CodecEndpoint is where the UI has payloads decoded; "": nowhere.
 	CodecEndpoint string
-	Output        io.Writer // what the server prints; nil: nowhere
+	// Settings are dynamic configuration of the dev server, each as in KEY=JSON.
+	Settings []string
+	Output   io.Writer // what the server prints; nil: nowhere
 }
 
 // Server is a running dev server on the loopback interface.
@@ -80,6 +82,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	}
 	for _, namespace := range o.Namespaces {
 		args = append(args, "--namespace", namespace)
+	}
+	for _, setting := range o.Settings {
+		args = append(args, "--dynamic-config-value", setting)
 	}
 	s, err := run(exec.Command(binary, args...), o.Output)
 	if err != nil {
@@ -182,8 +187,8 @@ func (s *Server) Kill() {
 	}
 }
 
-// Binary returns the path of the Temporal CLI that `make bin/temporal` puts
-// there.
+// Binary returns the path of the Temporal CLI: that which `make bin/temporal` puts
+// there, else, as in another module, the one on PATH.
 func Binary() (string, error) {
 	dir, err := projectDir()
 	if err != nil {
@@ -191,7 +196,11 @@ func Binary() (string, error) {
 	}
 	binary := filepath.Join(dir, "bin", "temporal")
 	if _, err := os.Stat(binary); err != nil {
-		return "", fmt.Errorf("%w: `make bin/temporal` builds it", err)
+		onPath, lookErr := exec.LookPath("temporal")
+		if lookErr != nil {
+			return "", fmt.Errorf("%w, nor is temporal on PATH: `make bin/temporal` builds it", err)
+		}
+		return onPath, nil
 	}
 	return binary, nil
 }

@@ -14,6 +14,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,6 +131,14 @@ type runner[Out any] struct {
 	delivered int
 	runs      map[string]Delivered[Out] // by key
 	calls     []Called
+	failed    atomic.Bool
+}
+
+// errorf fails the test, which goes on.
+func (r *runner[Out]) errorf(format string, args ...any) {
+	r.t.Helper()
+	r.failed.Store(true)
+	r.t.Errorf(format, args...)
 }
 
 // deliver gives a payload to the workflow, as an ingress does.
@@ -142,7 +151,7 @@ func (r *runner[Out]) deliver(payload string) Delivered[Out] {
 	}
 	d := triage.DeliveryOf(env)
 	if holds, err := accepts(r.workflow, d); err != nil {
-		r.t.Errorf("%s starts %s whether it is to or not: %v", payload, r.workflow.Name(), err)
+		r.errorf("%s starts %s whether it is to or not: %v", payload, r.workflow.Name(), err)
 	} else if !holds {
 		return Delivered[Out]{Status: Skipped}
 	}
@@ -186,7 +195,7 @@ func (r *runner[Out]) run(env triage.Envelope, id string) (out Out, err error) {
 	triage.RegisterWorkflows(e, []triage.Workflow{r.workflow})
 	e.RegisterDynamicActivity(func(ctx context.Context, _ converter.EncodedValues) (any, error) {
 		called := activity.GetInfo(ctx).ActivityType.Name
-		r.t.Errorf("%s calls the activity %s, which the test does not replace", name, called)
+		r.errorf("%s calls the activity %s, which the test does not replace", name, called)
 		return nil, temporal.NewNonRetryableApplicationError("not replaced: "+called, "NotReplaced", nil)
 	}, activity.DynamicRegisterOptions{})
 	for _, o := range r.options {
@@ -216,7 +225,7 @@ func (r *runner[Out]) check() {
 			continue
 		}
 		if got, want := list(r.calls), list(*o.calls); got != want {
-			r.t.Errorf("the calls are%s\nwant%s", got, want)
+			r.errorf("the calls are%s\nwant%s", got, want)
 		}
 	}
 }

@@ -66,3 +66,7 @@ func TestALogLineHasTheFirst200CharactersHoweverManyBytes(t *testing.T) {
 		t.Errorf("logged was %s", text)
 	}
 }
+
+func TestHistory(t *testing.T) {
+	triagetest.History(t, logcomment.Workflow, "testdata/history.json", "testdata/comment.created.json")
+}

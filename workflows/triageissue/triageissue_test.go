@@ -22,3 +22,7 @@ func TestNewIssue(t *testing.T) {
 		t.Errorf("result = %+v, want %+v", got, want)
 	}
 }
+
+func TestHistory(t *testing.T) {
+	triagetest.History(t, triageissue.Workflow, "testdata/history.json", "testdata/issue.created.json")
+}
