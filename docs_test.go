@@ -21,6 +21,7 @@ import (
 
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/triage"
@@ -472,6 +473,32 @@ func TestDemoOutputIsOfTheSamples(t *testing.T) {
 		return
 	}
 	t.Error("the README shows no output of the demo")
+}
+
+// A route with something absurd for a key is refused in other words than one with a
+// key that nobody knows.
+func TestTableOfRoutesHasTheKeysThatAreKnown(t *testing.T) {
+	integrations := []config.Integration{{Name: "backend"}}
+	example := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindStringSubmatch(read(t, "docs/routes.md"))
+	if _, err := routes.Parse([]byte(example[1]), workflows.All, integrations); err != nil {
+		t.Errorf("the example is refused: %v", err)
+	}
+	keys := map[string]bool{}
+	for _, row := range table(t, "docs/routes.md", "Key") {
+		key := onlySpan(t, row[0])
+		keys[key] = true
+		_, err := routes.Parse([]byte("routes: [{"+key+": {}}]"), workflows.All, integrations)
+		if err == nil || strings.Contains(err.Error(), "is not known") {
+			t.Errorf("%s: %v", key, err)
+		}
+		if !strings.Contains(example[1], key+": ") {
+			t.Errorf("%s is not in the example", key)
+		}
+	}
+	// Beside the keys a route has whether it is compiled in, and its line.
+	if fields := reflect.TypeFor[routes.Route]().NumField(); len(keys) != fields-2 {
+		t.Errorf("the table has %d keys, and a route %d", len(keys), fields-2)
+	}
 }
 
 func TestEnvelopeIsDescribedFieldByField(t *testing.T) {

@@ -90,14 +90,12 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 	for _, integration := range cfg.Integrations {
 		namespaces = append(namespaces, integration.Namespace)
 	}
-	if cfg.RoutesFile != "" {
-		table, err := routes.Load(cfg.RoutesFile, workflows.All, cfg.Integrations)
-		if err != nil {
-			return fmt.Errorf("ROUTES_FILE: %w", err)
-		}
-		for _, at := range table.Places() {
-			namespaces = append(namespaces, at.Namespace)
-		}
+	table, err := process.Routes(cfg.RoutesFile, cfg.Integrations)
+	if err != nil {
+		return err
+	}
+	for _, at := range table.Places() {
+		namespaces = append(namespaces, at.Namespace)
 	}
 	temporal, err := devserver.Start(ctx, devserver.Options{
 		Port: s.temporalPort, UIPort: s.uiPort, DBFile: s.dbFile, Namespaces: namespaces, Output: s.output,
@@ -112,7 +110,7 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 		cfg.Integrations[i].Profile = "" // the common connection
 	}
 
-	if err := addAttributes(ctx, cfg, s.log); err != nil {
+	if err := addAttributes(ctx, cfg, table, s.log); err != nil {
 		return err
 	}
 
@@ -146,12 +144,15 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 }
 
 // addAttributes does what triage setup does.
-func addAttributes(ctx context.Context, cfg config.Ingress, log *slog.Logger) error {
+func addAttributes(ctx context.Context, cfg config.Ingress, table *routes.Table, log *slog.Logger) error {
 	connections, err := starter.Connect(cfg.Temporal, cfg.Integrations, log)
 	if err != nil {
 		return err
 	}
 	defer connections.Close()
+	if err := process.OpenPlaces(connections, table); err != nil {
+		return err
+	}
 	_, err = connections.AddAttributes(ctx)
 	return err
 }

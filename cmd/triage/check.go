@@ -13,8 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sentry-temporal/cmd/internal/process"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/starter"
 )
 
@@ -42,9 +44,9 @@ func newCheck() *cobra.Command {
 		Use:   "check [ingress|worker]",
 		Short: "Say what is wrong with the configuration, Temporal and the disk",
 		Long: `Reads the variables of ingress and worker, or of the one that is named, and says
-all that is wrong with them. Then it asks Temporal for each namespace and its
-search attributes, and writes a file to the disk of the journal and takes it away
-again. It disturbs no program that runs.
+all that is wrong with them and with the file of the routes. Then it asks Temporal
+for each namespace and its search attributes, and writes a file to the disk of the
+journal and takes it away again. It disturbs no program that runs.
 
 Warnings are no failure.`,
 		Example: `  triage check
@@ -84,6 +86,7 @@ func printFindings(w io.Writer, findings []finding, asJSON bool) error {
 func check(ctx context.Context, ofIngress, ofWorker bool) []finding {
 	var findings []finding
 	var common []config.Common // that can be used
+	var table *routes.Table    // of the ingress; nil: it cannot be used
 	load := func(program string, cfg config.Common, err error) {
 		problems, _ := errors.AsType[config.ProblemsError](err)
 		for _, p := range problems {
@@ -98,8 +101,13 @@ func check(ctx context.Context, ofIngress, ofWorker bool) []finding {
 		}
 	}
 	if ofIngress {
-		cfg, err := config.LoadIngress()
+		cfg, err := process.LoadIngress()
 		load("ingress", cfg.Common, err)
+		if err == nil && cfg.RoutesFile != "" {
+			var found []finding
+			table, found = checkRoutes(cfg)
+			findings = append(findings, found...)
+		}
 		if cfg.JournalDir != "" {
 			findings = append(findings, checkDisk(cfg.JournalDir, cfg.JournalMaxBytes))
 		}
@@ -117,7 +125,7 @@ func check(ctx context.Context, ofIngress, ofWorker bool) []finding {
 	if len(common) == 0 {
 		return append(findings, finding{statusWarning, program, "Temporal", "is not asked before the variables are right"})
 	}
-	return append(findings, checkTemporal(ctx, common[0], program)...)
+	return append(findings, checkTemporal(ctx, common[0], table, program)...)
 }
 
 // add appends f, which becomes one with that of the other program.
@@ -151,8 +159,22 @@ func checkDisk(dir string, maxBytes int64) finding {
 	return f
 }
 
-// checkTemporal asks for each namespace.
-func checkTemporal(ctx context.Context, cfg config.Common, program string) []finding {
+// checkRoutes says what may be wrong with the routes of a file that can be used.
+func checkRoutes(cfg config.Ingress) (*routes.Table, []finding) {
+	const about = "ROUTES_FILE"
+	table, err := process.Routes(cfg.RoutesFile, cfg.Integrations)
+	if err != nil { // it was right a moment ago
+		return nil, []finding{{statusError, "ingress", about, err.Error()}}
+	}
+	findings := []finding{{statusOK, "ingress", about, summaryOf(table)}}
+	for _, w := range table.Warnings() {
+		findings = append(findings, finding{statusWarning, "ingress", about, w.String()})
+	}
+	return table, findings
+}
+
+// checkTemporal asks for each namespace, also of those that the routes name.
+func checkTemporal(ctx context.Context, cfg config.Common, table *routes.Table, program string) []finding {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	connections, err := starter.Connect(cfg.Temporal, cfg.Integrations, slog.New(slog.DiscardHandler))
@@ -160,6 +182,11 @@ func checkTemporal(ctx context.Context, cfg config.Common, program string) []fin
 		return []finding{{statusError, program, "Temporal", err.Error()}}
 	}
 	defer connections.Close()
+	if table != nil {
+		if err := process.OpenPlaces(connections, table); err != nil {
+			return []finding{{statusError, program, "Temporal", err.Error()}}
+		}
+	}
 	var findings []finding
 	for _, c := range connections.Check(ctx) {
 		about := "namespace " + c.Namespace + " at " + c.Address

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sentry-temporal/cmd/internal/process"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
@@ -22,7 +23,8 @@ func newSetup() *cobra.Command {
 		Use:   "setup",
 		Short: "Add the search attributes to each Temporal namespace",
 		Long: `Adds the search attributes by which engineers find runs to the Temporal namespace
-of each integration. It reads the variables of the worker, and can be repeated.`,
+of each integration, and to those that the file of the routes names. It reads the
+variables of the worker and ROUTES_FILE, and can be repeated.`,
 		Example: `  triage setup
   TEMPORAL_ADDRESS=temporal:7233 TEMPORAL_NAMESPACE=team triage setup`,
 		Args: cobra.NoArgs,
@@ -44,6 +46,13 @@ func setup(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer connections.Close()
+	table, err := process.Routes(config.RoutesFile(), cfg.Integrations)
+	if err != nil {
+		return err
+	}
+	if err := process.OpenPlaces(connections, table); err != nil {
+		return err
+	}
 	added, err := connections.AddAttributes(ctx)
 	for _, a := range added {
 		what := "nothing was missing"

@@ -12,7 +12,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	devservertest.Main(m, devserver.Options{Namespaces: []string{"mobile", "ready", "bare"}})
+	devservertest.Main(m, devserver.Options{Namespaces: []string{"mobile", "ready", "bare", "routed"}})
 }
 
 func TestAttributesAreAddedToEachNamespaceAndNotTwice(t *testing.T) {

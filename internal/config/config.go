@@ -154,6 +154,12 @@ func WorkerAdminAddr() (string, error) {
 	return l.address("WORKER_ADMIN_ADDR", vars.WorkerAdmin), l.err()
 }
 
+// RoutesFile reads where the file of the routes is, and nothing else.
+func RoutesFile() string {
+	_, vars := newLoader()
+	return vars.RoutesFile
+}
+
 // loader collects what is wrong.
 type loader struct {
 	problems ProblemsError

@@ -286,8 +286,7 @@ func (t *Table) operation(r *route, d *sentry.Delivery) Operation {
 
 // Verdict is what becomes of a delivery by a route.
 type Verdict struct {
-	Workflow  string
-	Line      int        // of the route in the file; 0 without one
+	Route     Route
 	No        No         // what says no; "" if it runs
 	Operation *Operation // nil if it does not run
 	Unsure    error      // why it is not known what the condition says
@@ -302,7 +301,7 @@ func (t *Table) Explain(d sentry.Delivery) []Verdict {
 		found, _ := w.find(&d)
 		for j := range w.routes {
 			r := &w.routes[j]
-			v := Verdict{Workflow: w.name, Line: r.Line, No: r.refuses(&d)}
+			v := Verdict{Route: r.Route, No: r.refuses(&d)}
 			switch {
 			case v.No != "":
 			case r != found:
@@ -319,8 +318,8 @@ func (t *Table) Explain(d sentry.Delivery) []Verdict {
 			all = append(all, v)
 		}
 	}
-	for _, name := range t.Unlisted() {
-		all = append(all, Verdict{Workflow: name, No: NoRoute})
+	for _, w := range t.unlisted {
+		all = append(all, Verdict{Route: routeOf(w), No: NoRoute})
 	}
 	return all
 }

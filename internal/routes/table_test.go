@@ -173,7 +173,7 @@ func TestEachRouteSaysWhyNot(t *testing.T) {
 	d := about("sentry.error.created", "shop", "error")
 	var got []string
 	for _, v := range table.Explain(d) {
-		got = append(got, fmt.Sprintf("%s %d %s %t", v.Workflow, v.Line, v.No, v.Operation != nil))
+		got = append(got, fmt.Sprintf("%s %d %s %t", v.Route.Workflow, v.Route.Line, v.No, v.Operation != nil))
 	}
 	want := []string{
 		"page_fatal 2 condition false", "PayTriage 3 events false", "PayTriage 5 integrations false", "PayTriage 8 projects false",

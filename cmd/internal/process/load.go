@@ -5,11 +5,35 @@ import (
 
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/starter"
 	"sentry-temporal/workflows"
 )
 
 // routesFile is the variable with the path of the routes.
 const routesFile = "ROUTES_FILE"
+
+// Routes returns the table of the file at path, or without one if that is "". The
+// error is a [config.ProblemsError].
+func Routes(path string, integrations []config.Integration) (*routes.Table, error) {
+	if path == "" {
+		return routes.CompiledIn(workflows.All, integrations), nil
+	}
+	table, err := routes.Load(path, workflows.All, integrations)
+	if err != nil {
+		return nil, config.ProblemsError(routes.ProblemsOf(routesFile, err))
+	}
+	return table, nil
+}
+
+// OpenPlaces opens the namespaces that routes name.
+func OpenPlaces(connections *starter.Connections, table *routes.Table) error {
+	for _, at := range table.Places() {
+		if err := connections.Open(at.Integration, at.Namespace); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // LoadIngress reads the configuration of the ingress from the environment, and the
 // file of its routes. The error is a [config.ProblemsError], which tells all that is
@@ -17,11 +41,9 @@ const routesFile = "ROUTES_FILE"
 func LoadIngress() (config.Ingress, error) {
 	cfg, err := config.LoadIngress()
 	problems, _ := errors.AsType[config.ProblemsError](err)
-	if cfg.RoutesFile != "" {
-		if _, err := routes.Load(cfg.RoutesFile, workflows.All, cfg.Integrations); err != nil {
-			problems = append(problems, routes.ProblemsOf(routesFile, err)...)
-		}
-	}
+	_, err = Routes(cfg.RoutesFile, cfg.Integrations)
+	wrong, _ := errors.AsType[config.ProblemsError](err)
+	problems = append(problems, wrong...)
 	if len(problems) > 0 {
 		return cfg, problems
 	}
