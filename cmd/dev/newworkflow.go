@@ -74,7 +74,7 @@ func newWorkflow(dir, name, event string, stdout io.Writer) error {
 
 Next:
   - write what it does: %[1]s/%[4]s.go
-  - see that it does it: go test ./%[1]s/
+  - see that it does it: go test ./%[1]s/ (TestHistory fails until there is a history)
   - see a run of it: make dev, and in another terminal: go run ./cmd/triage send %[5]s
   - when it is done, record its history and commit that, too: make histories
   - make test lint

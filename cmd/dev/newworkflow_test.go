@@ -77,7 +77,7 @@ func TestANewWorkflowIsCompleteButForWhatItDoes(t *testing.T) {
 			t.Errorf("it does not say what comes next: %s", out.String())
 		}
 	}
-	for _, args := range [][]string{{"vet", "./workflows/..."}, {"test", "-run", ".", "./workflows/pageonfatal/", "./workflows/ring/", "./workflows/markrootcauses/"}} {
+	for _, args := range [][]string{{"vet", "./workflows/..."}, {"test", "-skip", "TestHistory", "./workflows/pageonfatal/", "./workflows/ring/", "./workflows/markrootcauses/"}} {
 		if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
 			t.Errorf("go %v: %v\n%s", args, err, out)
 		}
