@@ -23,6 +23,10 @@ type (
 	Envelope = sentry.Envelope
 	// Delivery is the typed view of an envelope.
 	Delivery = sentry.Delivery
+	// Subject is the part of a Delivery that says what it is about.
+	Subject = sentry.Subject
+	// Body is a webhook's body in an Envelope.
+	Body = sentry.Body
 	// Actor is who has brought a delivery about.
 	Actor = sentry.Actor
 )

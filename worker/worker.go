@@ -58,7 +58,7 @@ func Main(workflows []triage.Workflow, activities ...any) {
 // stopTimeout is what activities under way get to finish.
 const stopTimeout = 20 * time.Second
 
-// Serve is [Run] with a configuration that is read already: one worker for each
+// Serve is [Run] for programs of this repository, whose configuration is read already: one worker for each
 // distinct connection, namespace and task queue of the integrations, and the admin
 // address on listener, until ctx is done, and for cfg.ShutdownDelay after that.
 // Then it lets the activities under way finish, those of all workers at the same
