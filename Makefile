@@ -47,8 +47,8 @@ build: ## build the programs into bin/
 # What a machine may lack comes before anything is built.
 .PHONY: test
 test: ## run all tests, with the race detector and a few seconds of fuzzing
-	@scripts/need gcc chromium nginx caddy $(if $(wildcard bin/axe.min.js),,npm)
-	@$(MAKE) --no-print-directory bin/temporal bin/axe.min.js
+	@scripts/need gcc chromium nginx caddy npm
+	@$(MAKE) --no-print-directory bin/temporal bin/axe.min.js examples/typescript/node_modules
 	go test -race ./...
 	@FUZZTIME=2s scripts/fuzz
 
@@ -119,3 +119,7 @@ bin/axe.min.js:
 	tar -xzf bin/axe-core-$(AXE_VERSION).tgz -C bin --strip-components=1 package/axe.min.js
 	rm bin/axe-core-$(AXE_VERSION).tgz
 	touch bin/axe.min.js
+
+examples/typescript/node_modules: examples/typescript/package-lock.json
+	cd examples/typescript && npm ci --no-audit --no-fund
+	touch $@

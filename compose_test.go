@@ -516,7 +516,10 @@ func TestDockerIgnoresAllButTheSources(t *testing.T) {
 func hasGoFiles(t *testing.T, folder string) bool {
 	t.Helper()
 	found := false
-	err := filepath.WalkDir(folder, func(file string, _ fs.DirEntry, err error) error {
+	err := filepath.WalkDir(folder, func(file string, entry fs.DirEntry, err error) error {
+		if entry != nil && entry.Name() == "node_modules" {
+			return filepath.SkipDir
+		}
 		if strings.HasSuffix(file, ".go") && !strings.HasSuffix(file, "_test.go") {
 			found = true
 			return filepath.SkipAll

@@ -2,6 +2,9 @@ module sentry-temporal
 
 go 1.26.0
 
+// It is npm's, and has Go in it.
+ignore ./examples/typescript/node_modules
+
 require (
 	github.com/BurntSushi/toml v1.4.0
 	github.com/VictoriaMetrics/metricsql v0.87.3

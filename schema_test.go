@@ -59,7 +59,7 @@ func envelopeSchema(t *testing.T) *jsonschema.Schema {
 	return schema
 }
 
-// sentence makes a doc comment of Go, "X is a y.", read as a description: "A y."
+// sentence makes a doc comment of Go, "X is a y.", read as a description, "A y.".
 func sentence(comment string) string {
 	comment = strings.ReplaceAll(comment, "\n", " ")
 	for _, verb := range []string{" is ", " holds "} {
