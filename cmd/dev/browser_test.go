@@ -27,6 +27,7 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/keyring"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/web"
@@ -411,7 +412,18 @@ func troubled(t *testing.T) (address string) {
 		UIURL:   "http://127.0.0.1:1",
 		Log:     slog.New(slog.DiscardHandler),
 		Status: &admin.Status{
-			Integrations: integrations, Workflows: workflows.All, Recent: recent, Guessed: true,
+			Integrations: integrations, Recent: recent, Guessed: true,
+			Routes: func() routes.State {
+				state := routes.NewPlanner(workflows.All, integrations, slog.New(slog.DiscardHandler)).State()
+				state.Routes = append(state.Routes, routes.Route{
+					Workflow: strings.Repeat("W", 64), Events: []string{"sentry.preprod_artifact.build_distribution_completed", "sentry.*"},
+					Integrations: []string{"backend", "mobile_applications"}, Projects: []string{strings.Repeat("p", 100) + "*"}, Levels: []string{"fatal"},
+					Namespace: strings.Repeat("n", 200), TaskQueue: strings.Repeat("q", 200), PerIssue: time.Hour, Uncompressed: true,
+				})
+				state.File, state.Unlisted = "/etc/"+strings.Repeat("r", 200)+".yaml", []string{"log_sentry_comment"}
+				state.Problem = "3:5: " + strings.Repeat("w", 200) + strings.Repeat("\n4:1: wrong, too", 20)
+				return state
+			},
 			Warnings:   []config.Problem{{Variable: "MOBILE_APPLICATIONS_CLIENT_SECRET_FILE", Text: "is not 64 hex digits, as what Sentry shows is"}},
 			WebhookURL: "https://" + strings.Repeat("hooks.", 20) + "example.com",
 			Journal: func() journal.Stats {

@@ -21,6 +21,7 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/keyring"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/starter"
 )
 
@@ -40,6 +41,7 @@ func guardedPage(t *testing.T, ui string) (address string) {
 		Log:      slog.New(slog.DiscardHandler),
 		Status: &admin.Status{
 			Integrations: integrations, Recent: admin.NewRecent(integrations),
+			Routes:  func() routes.State { return routes.State{} },
 			Journal: func() journal.Stats { return journal.Stats{} },
 			Secrets: keyring.New(integrations, "", slog.New(slog.DiscardHandler)).States,
 		},

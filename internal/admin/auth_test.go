@@ -22,6 +22,7 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/keyring"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/starter"
 )
 
@@ -37,10 +38,12 @@ func guardedAdmin(token config.Secret, items ...item) (handler *gin.Engine, j *k
 		Journal:  j,
 		Decode:   starter.DecodeWithin,
 		UIURL:    "http://127.0.0.1:8233",
-		Status:   &admin.Status{Recent: admin.NewRecent(nil), Journal: j.stats, Secrets: func() []keyring.State { return nil }},
-		Token:    token,
-		Hosts:    []string{"admin.example.com"},
-		Log:      slog.New(slog.NewJSONHandler(log, nil)),
+		Status: &admin.Status{
+			Recent: admin.NewRecent(nil), Journal: j.stats, Secrets: func() []keyring.State { return nil }, Routes: func() routes.State { return routes.State{} },
+		},
+		Token: token,
+		Hosts: []string{"admin.example.com"},
+		Log:   slog.New(slog.NewJSONHandler(log, nil)),
 	}).(*gin.Engine)
 	return handler, j, log
 }

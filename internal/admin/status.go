@@ -22,7 +22,6 @@ import (
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/web"
-	"sentry-temporal/triage"
 )
 
 // Status is what the status page shows. The page has no secret, signature or
@@ -30,7 +29,7 @@ import (
 type Status struct {
 	Integrations []config.Integration
 	Warnings     []config.Problem // of the configuration
-	Workflows    []triage.Workflow
+	Routes       func() routes.State
 	Recent       *Recent // must be an observer of the ingress
 	Journal      func() journal.Stats
 	Secrets      func() []keyring.State // in the order of Integrations
@@ -40,8 +39,12 @@ type Status struct {
 	Guessed    bool
 }
 
-// parkedShown is how many parked deliveries the page lists.
-const parkedShown = 20
+// parkedShown is how many parked deliveries the page lists, and routesShown how
+// many routes.
+const (
+	parkedShown = 20
+	routesShown = 100
+)
 
 // outcomes are all that there are, in the order of the page.
 var outcomes = []string{
@@ -57,7 +60,7 @@ var (
 	scriptText string
 
 	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-		"bytes": sizeText, "size": func(n int) string { return sizeText(int64(n)) }, "took": tookText, "age": ageText, "breakable": breakable, "issue": issueOf,
+		"bytes": sizeText, "size": func(n int) string { return sizeText(int64(n)) }, "took": tookText, "age": ageText, "breakable": breakable, "issue": issueOf, "lines": linesOf,
 	}).Parse(pageText))
 
 	// pagePolicy lets the page use its own style and script and ask where it
@@ -87,6 +90,7 @@ type page struct {
 	UI           string // base address of the Temporal UI; empty if unknown
 	Warnings     []config.Problem
 	Integrations []integrationRow
+	Routes       routes.State
 	Workflows    []workflowRow
 	Temporal     temporalRow
 	Journal      journal.Stats
@@ -140,10 +144,37 @@ func (r integrationRow) Unmatched() bool {
 	return r.Secrets.Held > 0 || time.Since(r.Secrets.Mismatched) < mismatchShown
 }
 
+// workflowRow is a route.
 type workflowRow struct {
-	Name    string
-	Events  []string
+	routes.Route
 	RunsURL string // in the Temporal UI; empty if unknown or in several namespaces
+}
+
+// Restrictions returns which deliveries the route is for beside its events, and
+// what it does with them, line by line.
+func (r workflowRow) Restrictions() []string {
+	var lines []string
+	list := func(name string, all []string) {
+		if len(all) > 0 {
+			lines = append(lines, name+" "+strings.Join(all, ", "))
+		}
+	}
+	list("integrations", r.Integrations)
+	list("projects", r.Projects)
+	list("levels", r.Levels)
+	if r.PerIssue > 0 {
+		lines = append(lines, "an issue has one run in "+r.PerIssue.String())
+	}
+	if r.Namespace != "" {
+		lines = append(lines, "namespace "+r.Namespace)
+	}
+	if r.TaskQueue != "" {
+		lines = append(lines, "task queue "+r.TaskQueue)
+	}
+	if r.Uncompressed {
+		lines = append(lines, "not compressed")
+	}
+	return lines
 }
 
 type outcomeRow struct {
@@ -191,6 +222,24 @@ type DeliveryRecord struct {
 // Issue is what the page calls the issue.
 func (d DeliveryRecord) Issue() string {
 	return cmp.Or(d.ShortID, d.IssueID)
+}
+
+// NotRun says, line by line, why no workflow runs for the delivery, or which do not
+// for a condition.
+func (d DeliveryRecord) NotRun() []string {
+	if d.Outcome == string(starter.Ignored) && len(d.Skipped) == 0 {
+		return []string{"no workflow wants the event"}
+	}
+	var lines []string
+	for _, skip := range d.Skipped {
+		switch {
+		case skip.Why == routes.WhyCondition:
+			lines = append(lines, skip.Workflow+": its condition says no")
+		case len(d.Runs) == 0:
+			lines = append(lines, skip.Workflow+": its routes are for others")
+		}
+	}
+	return lines
 }
 
 // issueOf is what the page calls the issue of a delivery in the journal.
@@ -251,7 +300,7 @@ func (s *statusPage) show(c *gin.Context) {
 	all, shown, unverified, f := s.records(c)
 	p := page{
 		Style: template.CSS(styleText), Script: template.JS(scriptText), //nolint:gosec // our own
-		Now: time.Now().UTC(), Host: c.Request.Host, Guessed: s.Guessed, UI: s.admin.UIURL, Warnings: s.Warnings,
+		Now: time.Now().UTC(), Host: c.Request.Host, Guessed: s.Guessed, UI: s.admin.UIURL, Warnings: slices.Clip(s.Warnings),
 		Filter: f, Deliveries: shown, Total: len(all), Unverified: unverified,
 		Events: eventChoices(all, f), Outcomes: outcomeRows(all, f),
 	}
@@ -265,10 +314,16 @@ func (s *statusPage) show(c *gin.Context) {
 			Last:        s.Recent.lastOf(integration.Name),
 		})
 	}
-	for _, w := range s.Workflows {
-		row := workflowRow{Name: w.Name(), Events: w.Events()}
-		if namespaces := s.namespaces(); len(namespaces) == 1 {
-			row.RunsURL = s.runsURL(namespaces[0], w.Name())
+	p.Routes = s.Routes()
+	for _, w := range p.Routes.Warnings {
+		p.Warnings = append(p.Warnings, config.Problem{Variable: "ROUTES_FILE", Text: w.String()})
+	}
+	for _, route := range p.Routes.Routes[:min(len(p.Routes.Routes), routesShown)] {
+		row := workflowRow{Route: route}
+		if namespaces := s.namespaces(); route.Namespace != "" {
+			row.RunsURL = s.runsURL(route.Namespace, route.Workflow)
+		} else if len(namespaces) == 1 {
+			row.RunsURL = s.runsURL(namespaces[0], route.Workflow)
 		}
 		p.Workflows = append(p.Workflows, row)
 	}
@@ -382,3 +437,13 @@ func ageText(d time.Duration) string {
 
 // breakable returns the parts of a name between which a line may break.
 func breakable(name string) []string { return strings.SplitAfter(name, ".") }
+
+// linesOf returns the first lines of what is wrong with a file.
+func linesOf(problem string) []string {
+	const most = 10
+	lines := strings.Split(problem, "\n")
+	if more := len(lines) - most; more > 0 {
+		lines = append(lines[:most:most], fmt.Sprintf("and %d more, see the log", more))
+	}
+	return lines
+}

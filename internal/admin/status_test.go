@@ -26,6 +26,7 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/keyring"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/web"
@@ -76,6 +77,7 @@ func newWatched(t *testing.T, s starts, change ...func(*admin.Options)) *watched
 	t.Cleanup(public.Close)
 	w.public = public.URL
 	run := func(workflow.Context, sentry.Envelope) (string, error) { return "", nil }
+	planner := routes.NewPlanner([]triage.Workflow{triage.New("page_on_call", run, triage.On("sentry.issue.*", "sentry.error.created"))}, integrations, slog.New(slog.DiscardHandler))
 	options := admin.Options{
 		Ready:    func() error { return nil },
 		Temporal: func() []admin.NamespaceState { return w.states },
@@ -83,7 +85,7 @@ func newWatched(t *testing.T, s starts, change ...func(*admin.Options)) *watched
 		Log:      slog.New(slog.DiscardHandler),
 		Status: &admin.Status{
 			Integrations: integrations,
-			Workflows:    []triage.Workflow{triage.New("page_on_call", run, triage.On("sentry.issue.*", "sentry.error.created"))},
+			Routes:       planner.State,
 			Recent:       w.recent,
 			Journal:      func() journal.Stats { return journal.Stats{} },
 			Secrets:      keys.States,

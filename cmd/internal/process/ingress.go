@@ -167,7 +167,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		Status: &admin.Status{
 			Integrations: cfg.Integrations,
 			Warnings:     cfg.Warnings,
-			Workflows:    workflows.All,
+			Routes:       planner.State,
 			Recent:       recent,
 			WebhookURL:   cmp.Or(cfg.PublicURL, localURL(public.Addr())),
 			Guessed:      cfg.PublicURL == "",
