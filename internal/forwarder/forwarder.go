@@ -433,6 +433,16 @@ func ranOf(runs []starter.Run) []journal.Ran {
 	return ran
 }
 
+// remembered returns how many of the runs Temporal was not asked for.
+func remembered(runs []starter.Run) (n int) {
+	for _, run := range runs {
+		if run.Remembered {
+			n++
+		}
+	}
+	return n
+}
+
 // settle takes note of a result, and has begin do what follows from it.
 func (f *Forwarder) settle(q *queue, r result, begin func(func(context.Context) result)) {
 	i, w := r.item, r.item.whole
@@ -445,7 +455,12 @@ func (f *Forwarder) settle(q *queue, r result, begin func(func(context.Context) 
 		q.withdrawn(i)
 		return
 	case r.err == nil:
-		q.succeeded(i)
+		if n := remembered(r.runs); n == len(r.runs) { // which says nothing about Temporal
+			q.withdrawn(i)
+		} else {
+			q.succeeded(i)
+			i.source.giveBack(n)
+		}
 		w.won(i, r.runs)
 		switch {
 		case !w.over():

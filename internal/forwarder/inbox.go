@@ -3,6 +3,7 @@ package forwarder
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,7 +50,8 @@ func NewInbox(f *Forwarder, s Starter, plan func(sentry.Delivery) routes.Plan) *
 
 // Deliver keeps env, whose typed view d is, and returns what became of it: with wait
 // its runs as they were started, if that came soon enough, and else as they are to
-// be. What cannot be kept is started at once, as far as ctx lasts. Of
+// be. What falls into shared runs that were started lately, and nothing else, is not
+// kept: those have it. What cannot be kept is started at once, as far as ctx lasts. Of
 // several deliveries that wait for the same start, one has started the runs; to
 // the others they are existing.
 func (b *Inbox) Deliver(ctx context.Context, env sentry.Envelope, d sentry.Delivery, wait time.Duration) (starter.Taken, error) {
@@ -58,9 +60,25 @@ func (b *Inbox) Deliver(ctx context.Context, env sentry.Envelope, d sentry.Deliv
 	if plan.Empty() {
 		return taken, nil
 	}
+	if taken.Runs = b.remembered(plan.For(env.IdempotencyKey)); taken.Runs != nil {
+		return taken, nil
+	}
 	var err error
 	taken.Key, taken.Runs, err = b.keep(ctx, env, d.Subject, plan, wait)
 	return taken, err
+}
+
+// remembered returns the runs of a plan if all of them are shared and were started
+// lately, and else nil. There is nothing to keep then.
+func (b *Inbox) remembered(plan []routes.Operation) []starter.Run {
+	if slices.ContainsFunc(plan, func(o routes.Operation) bool { return !o.Shared }) {
+		return nil
+	}
+	runs := b.starter.Planned(plan)
+	if slices.ContainsFunc(runs, func(r starter.Run) bool { return !r.Remembered }) {
+		return nil
+	}
+	return runs
 }
 
 func (b *Inbox) keep(ctx context.Context, env sentry.Envelope, subject sentry.Subject, plan routes.Plan, wait time.Duration) (key string, runs []starter.Run, err error) {

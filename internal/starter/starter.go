@@ -43,6 +43,8 @@ type Run struct {
 	Status     Status `json:"status"`
 	URL        string `json:"url,omitempty"` // in the Temporal UI; empty if that is unknown
 	Namespace  string `json:"-"`
+	// Remembered says that it is existing without Temporal having been asked.
+	Remembered bool `json:"-"`
 }
 
 // Taken is what became of a delivery that was taken.
@@ -70,6 +72,7 @@ func Overall(runs []Run) Status {
 // Starter carries out what is planned for deliveries.
 type Starter struct {
 	connections *Connections
+	lately      *lately
 	log         *slog.Logger
 	more        chan struct{} // has an element after a registered was added
 
@@ -79,7 +82,7 @@ type Starter struct {
 
 // New returns a Starter. Its [Starter.Run] keeps it up to date.
 func New(connections *Connections, log *slog.Logger) *Starter {
-	s := &Starter{connections: connections, log: log, more: make(chan struct{}, 1), registered: map[client.Client]*registered{}}
+	s := &Starter{connections: connections, lately: newLately(), log: log, more: make(chan struct{}, 1), registered: map[client.Client]*registered{}}
 	for _, at := range connections.sorted() {
 		if to, ok := connections.at(at); ok {
 			s.registeredOf(to.client, at.namespace)
@@ -138,14 +141,28 @@ func (s *Starter) Run(ctx context.Context) {
 	}
 }
 
-// Planned returns the runs of a plan, as [Accepted]: their IDs do not depend on
-// Temporal.
+// Planned returns the runs of a plan before it is carried out, as [Accepted]: their
+// IDs do not depend on Temporal. One that others share and that was started lately is
+// [Existing]: it has what falls into it.
 func (s *Starter) Planned(plan []routes.Operation) []Run {
 	runs := make([]Run, len(plan))
 	for i, o := range plan {
 		runs[i] = Run{Workflow: o.Workflow, WorkflowID: o.WorkflowID, Namespace: o.Namespace, Status: Accepted, URL: s.URL(o.Integration, o.Namespace, o.WorkflowID, "")}
+		if c, ok := s.connections.Client(o.Integration, o.Namespace); ok && o.Shared {
+			s.remember(c, o, &runs[i])
+		}
 	}
 	return runs
+}
+
+// remember makes run that of o, if it is a shared one that was started lately.
+func (s *Starter) remember(c client.Client, o routes.Operation, run *Run) bool {
+	runID, known := s.lately.runID(sharedRun{c, o.WorkflowID})
+	if known {
+		run.Status, run.RunID, run.Remembered = Existing, runID, true
+		run.URL = s.URL(o.Integration, o.Namespace, o.WorkflowID, runID)
+	}
+	return known
 }
 
 var (
@@ -167,7 +184,8 @@ const maxPayload = 2 << 20
 // of the above.
 //
 // start carries out every operation of plan and returns one run for each,
-// [Started] or [Existing]. Repeating it starts nothing twice, as long as the
+// [Started] or [Existing]. What is remembered of a shared one, see
+// [Starter.Planned], is not asked again. Repeating it starts nothing twice, as long as the
 // namespace retains the closed run. One that fails, or cannot be done, stops no
 // other: the error is then that, or [StartErrors] of several, and repeating all of
 // them repairs what can be. It obeys ctx's deadline, whatever Temporal does, and
@@ -175,6 +193,9 @@ const maxPayload = 2 << 20
 func (s *Starter) Prepare(env sentry.Envelope, plan []routes.Operation) (start func(context.Context) ([]Run, error), err error) {
 	if len(plan) == 0 {
 		return nil, fmt.Errorf("%w: nothing is planned", ErrUnknownPlan)
+	}
+	if runs := s.Planned(plan); !slices.ContainsFunc(runs, func(r Run) bool { return !r.Remembered }) {
+		return func(context.Context) ([]Run, error) { return runs, nil }, nil
 	}
 	clients := make([]client.Client, len(plan))
 	inputs := inputs{env: env}
@@ -201,7 +222,7 @@ func (s *Starter) Prepare(env sentry.Envelope, plan []routes.Operation) (start f
 		runs, failed := s.Planned(plan), slices.Clone(impossible)
 		var group sync.WaitGroup
 		for i, o := range plan {
-			if impossible[i] != nil {
+			if impossible[i] != nil || runs[i].Remembered {
 				continue
 			}
 			group.Go(func() {
@@ -313,6 +334,16 @@ type about struct {
 }
 
 func (s *Starter) start(ctx context.Context, c client.Client, o routes.Operation, a *about, run *Run) error {
+	if o.Shared {
+		leave, err := s.lately.take(ctx, sharedRun{c, o.WorkflowID})
+		if err != nil {
+			return fmt.Errorf("start %s, which another delivery does, too: %w", o.WorkflowID, err)
+		}
+		defer leave()
+		if s.remember(c, o, run) {
+			return nil
+		}
+	}
 	registered := s.registeredOf(c, o.Namespace)
 	usable := registered.await(ctx)
 	attributes := map[string]string{}
@@ -339,6 +370,9 @@ func (s *Starter) start(ctx context.Context, c client.Client, o routes.Operation
 		registered.refused(refusal)
 	}
 	run.URL = s.URL(o.Integration, o.Namespace, o.WorkflowID, run.RunID)
+	if o.Shared {
+		s.lately.know(sharedRun{c, o.WorkflowID}, run.RunID)
+	}
 	return nil
 }
 
