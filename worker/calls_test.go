@@ -24,7 +24,9 @@ import (
 
 type pager struct{ number string }
 
-func (p *pager) Page(_ context.Context, text string) (string, error) { return p.number + ": " + text, nil }
+func (p *pager) Page(_ context.Context, text string) (string, error) {
+	return p.number + ": " + text, nil
+}
 
 // calling calls the pager by an activity.
 var calling = triage.New("pages", func(ctx workflow.Context, env triage.Envelope) (string, error) {
@@ -46,9 +48,9 @@ func dial(t *testing.T, server *devserver.Server, logged func(string)) client.Cl
 // noting is a log that somebody is told of.
 type noting struct{ logged func(string) }
 
-func (n noting) Enabled(context.Context, slog.Level) bool { return true }
-func (n noting) WithAttrs([]slog.Attr) slog.Handler       { return n }
-func (n noting) WithGroup(string) slog.Handler            { return n }
+func (noting) Enabled(context.Context, slog.Level) bool { return true }
+func (n noting) WithAttrs([]slog.Attr) slog.Handler     { return n }
+func (n noting) WithGroup(string) slog.Handler          { return n }
 func (n noting) Handle(_ context.Context, r slog.Record) error {
 	n.logged(r.Message)
 	return nil

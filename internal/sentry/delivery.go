@@ -78,11 +78,11 @@ func DeliveryOf(env Envelope) Delivery {
 // true or false as they stand there. What is missing, null, an object or a list is
 // empty.
 func (d Delivery) Field(path string) string {
-	switch found := (Fields{gjson.Parse(string(d.body))}).get(path); found.Type {
+	switch found := (Fields{gjson.Parse(string(d.body))}).get(path); found.Type { //nolint:exhaustive // the others have no text
 	case gjson.String:
 		return textOf(found)
 	case gjson.Number, gjson.True, gjson.False:
-		return text.Cut(found.Raw, MaxField)
+		return rawOf(found)
 	}
 	return ""
 }
@@ -112,7 +112,7 @@ func firstTime(values ...gjson.Result) time.Time {
 }
 
 func timeOf(value gjson.Result) (time.Time, bool) {
-	switch value.Type {
+	switch value.Type { //nolint:exhaustive // the others are no time
 	case gjson.Number:
 		// Of a number that is no time, such as a year far away, nothing follows.
 		const least, most = 0, 1 << 33

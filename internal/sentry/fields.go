@@ -110,10 +110,13 @@ func textOf(value gjson.Result) string {
 
 func idOf(value gjson.Result) string {
 	if value.Type == gjson.Number {
-		return text.Cut(value.Raw, MaxField)
+		return rawOf(value)
 	}
 	return text.Line(textOf(value))
 }
+
+// rawOf returns what stands there, which in no JSON may be anything.
+func rawOf(value gjson.Result) string { return text.Line(text.Cut(value.Raw, MaxField)) }
 
 // get reads from objects alone: gjson would look for a path in any text.
 func (f Fields) get(path string) gjson.Result {
