@@ -409,6 +409,28 @@ func TestOneLogLineForEachDelivery(t *testing.T) {
 	}
 }
 
+func TestTheLogHasTheDurationInMilliseconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logs := &lockedBuffer{}
+		handler := ingress.New(ingress.Options{
+			Keyring:      keys(config.Integration{Name: "sentry", Secrets: []config.Secret{secret}}),
+			MaxBodyBytes: maxBody,
+			Inbox: &starts{start: func(context.Context, sentry.Envelope) ([]starter.Run, error) {
+				<-time.After(1500 * time.Microsecond)
+				return nil, nil
+			}},
+			Log: telemetry.NewLogger(logs, true, slog.LevelDebug),
+		})
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/webhooks/sentry", strings.NewReader(issueBody))
+		r.Header.Set(sentry.HeaderResource, "issue")
+		r.Header.Set(sentry.HeaderSignature, sentry.Sign(secret, []byte(issueBody)))
+		handler.ServeHTTP(httptest.NewRecorder(), r)
+		if text := logs.String(); !strings.Contains(text, `"duration_ms":1.5`) || strings.Contains(text, "workflow_ids") {
+			t.Errorf("logged was %s", text)
+		}
+	})
+}
+
 // An event that a workflow wants and does not run for is not one that nobody wants.
 func TestAnswerAndLogTellAConditionFromNoWorkflow(t *testing.T) {
 	none := func(context.Context, sentry.Envelope) ([]starter.Run, error) { return nil, nil }
