@@ -19,10 +19,16 @@ import (
 	"sentry-temporal/cmd/internal/hook"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
+	"sentry-temporal/triage"
+	"sentry-temporal/workflows"
+	"sentry-temporal/workflows/logcomment"
+	"sentry-temporal/workflows/triageissue"
 )
 
-// TestMain lets the test binary be the program, for tests that signal it.
+// TestMain lets the test binary be the program, for tests that signal it. Whatever
+// else is in the list of workflows, these are those that the tests count.
 func TestMain(m *testing.M) {
+	workflows.All = triage.List(triageissue.Workflow, logcomment.Workflow)
 	if os.Getenv("RUN_AS_DEV") != "" {
 		main()
 		return

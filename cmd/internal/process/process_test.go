@@ -35,6 +35,8 @@ import (
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/triage"
 	"sentry-temporal/workflows"
+	"sentry-temporal/workflows/logcomment"
+	"sentry-temporal/workflows/triageissue"
 )
 
 // slow is an activity that is under way for as long as a test wants.
@@ -76,7 +78,8 @@ func TestMain(m *testing.M) {
 	holding := triage.New("wait_for_the_end", func(ctx workflow.Context, _ sentry.Envelope) (string, error) {
 		return triage.Do(ctx, heldActivity.WaitForTheEnd, "")
 	}, triage.On("sentry.installation.held"))
-	workflows.All = append(workflows.All, slowWorkflow, stumbling, holding)
+	// Whatever else is in the list, these are those that the tests count.
+	workflows.All = triage.List(triageissue.Workflow, logcomment.Workflow, slowWorkflow, stumbling, holding)
 	activities.All = append(activities.All, slowActivity, heldActivity)
 	devservertest.Main(m, devserver.Options{Namespaces: []string{"mobile", "bare"}})
 }
