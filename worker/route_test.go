@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/triage"
 )
 
@@ -46,6 +48,12 @@ func TestTheWorkerSaysWhichRouteLeadsToEachOfItsWorkflows(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if got := toldBy(t, tt.integrations, "route"); !slices.Equal(got, tt.want) {
 				t.Errorf("it says\n%q, want\n%q", got, tt.want)
+			}
+			// A file takes what was said as it stands.
+			file := "routes:\n" + strings.Join(tt.want, "\n")
+			table, err := routes.Parse([]byte(file), nil, tt.integrations)
+			if err != nil || len(table.Routes()) != len(tt.want) {
+				t.Errorf("a file of it is wrong: %v", err)
 			}
 		})
 	}

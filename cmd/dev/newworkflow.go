@@ -74,11 +74,11 @@ func newWorkflow(dir, name, event string, stdout io.Writer) error {
 
 Next:
   - write what it does: %[1]s/%[4]s.go
-  - see that it does it: go test ./%[1]s/ (TestHistory fails until there is a history)
+  - see that it does it: go test -run Test%[6]s ./%[1]s/
   - see a run of it: make dev, and in another terminal: go run ./cmd/triage send %[5]s
-  - when it is done, record its history and commit that, too: make histories
+  - when it is done, record its history, without which its TestHistory fails, and commit it: make histories
   - make test lint
-`, filepath.ToSlash(folder), filepath.ToSlash(listFile), readmeFile, s.Folder, s.Sample)
+`, filepath.ToSlash(folder), filepath.ToSlash(listFile), readmeFile, s.Folder, s.Sample, s.Title)
 	return nil
 }
 
