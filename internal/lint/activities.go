@@ -46,9 +46,9 @@ func (l *linter) checkRegistered(c call, known *registered) {
 		if known.unclear || known.has(f.object) {
 			continue
 		}
-		line := qualified(f.object)
+		line := qualified(f.object, known.list.in.PkgPath)
 		if recv := f.object.Signature().Recv(); recv != nil {
-			line = "&" + types.TypeString(deref(recv.Type()), func(p *types.Package) string { return p.Name() }) + "{...}"
+			line = "&" + types.TypeString(deref(recv.Type()), from(known.list.in.PkgPath)) + "{...}"
 		}
 		l.add(c.arg(1), "activity %s is not registered, so the run fails when it calls it: add `%s,` to the list at %s", f.object.Name(), line, l.where(known.list))
 	}
@@ -110,7 +110,7 @@ func (p *program) registered() *registered {
 			for i++; i < len(c.expr.Args); i++ {
 				r.add(c.arg(i))
 			}
-			if r.list.node == nil {
+			if r.list.node == nil && r.asked[c.in.PkgPath] {
 				r.list = c.place
 			}
 		case c.callee.Signature().Recv() != nil && (c.callee.Name() == "RegisterActivity" || c.callee.Name() == "RegisterActivityWithOptions") && len(c.expr.Args) > 0:
@@ -179,7 +179,9 @@ func (r *registered) addValue(at place, expr ast.Expr) {
 	info := at.in.TypesInfo
 	switch e := expr.(type) {
 	case *ast.CompositeLit:
-		r.list = at
+		if r.asked[at.in.PkgPath] {
+			r.list = at
+		}
 		for _, element := range e.Elts {
 			if pair, ok := element.(*ast.KeyValueExpr); ok {
 				element = pair.Value

@@ -39,19 +39,20 @@ func Run(ctx context.Context, dir string, patterns ...string) ([]Finding, error)
 	if err != nil {
 		return nil, err
 	}
-	asked := p.packages
+	asked := p.asked
 	// What is listed in a package that was not asked for, such as a library's
 	// activities, is looked up there.
 	if needs := p.needs(); len(needs) > 0 {
 		if p, err = load(ctx, dir, append(slices.Clone(patterns), needs...)); err != nil {
 			return nil, err
 		}
+		p.asked = asked
 	}
 	l := &linter{program: p, dir: dir}
 	l.checkWorkflows()
 	l.checkActivities()
 	l.checkPurity()
-	return l.in(asked), nil
+	return l.sorted(), nil
 }
 
 // load reads and checks the types of packages, but not of those that they import.
@@ -79,15 +80,9 @@ type linter struct {
 	findings []Finding
 }
 
-// in returns the findings in packages, in the order of the files.
-func (l *linter) in(asked []*packages.Package) []Finding {
-	files := map[string]bool{}
-	for _, p := range asked {
-		for _, file := range p.CompiledGoFiles {
-			files[l.relative(file)] = true
-		}
-	}
-	found := slices.DeleteFunc(l.findings, func(f Finding) bool { return !files[f.File] })
+// sorted returns the findings in the order of the files.
+func (l *linter) sorted() []Finding {
+	found := l.findings
 	slices.SortFunc(found, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Text, b.Text))
 	})
@@ -95,15 +90,16 @@ func (l *linter) in(asked []*packages.Package) []Finding {
 }
 
 // add adds a finding at a place in the source.
-func (l *linter) add(at place, format string, args ...any) {
-	position := at.position()
-	l.findings = append(l.findings, Finding{File: l.relative(position.Filename), Line: position.Line, Text: fmt.Sprintf(format, args...)})
-}
+func (l *linter) add(at place, format string, args ...any) { l.find(false, at, format, args...) }
 
 // warn adds what may be a mistake.
-func (l *linter) warn(at place, format string, args ...any) {
-	l.add(at, format, args...)
-	l.findings[len(l.findings)-1].Warning = true
+func (l *linter) warn(at place, format string, args ...any) { l.find(true, at, format, args...) }
+
+func (l *linter) find(warning bool, at place, format string, args ...any) {
+	if l.asked[at.in.PkgPath] {
+		position := at.position()
+		l.findings = append(l.findings, Finding{l.relative(position.Filename), position.Line, fmt.Sprintf(format, args...), warning})
+	}
 }
 
 // where is the file and line of a place.

@@ -24,6 +24,7 @@ var (
 // program is the packages that are looked at, and what is needed of them.
 type program struct {
 	packages  []*packages.Package
+	asked     map[string]bool // paths of those that findings are for
 	assigned  map[any][]place // what variables are set to, by key
 	functions map[any]place   // the bodies of functions, by key
 	calls     []call
@@ -74,8 +75,9 @@ func key(object types.Object) any {
 }
 
 func newProgram(all []*packages.Package) *program {
-	p := &program{packages: all, assigned: map[any][]place{}, functions: map[any]place{}}
+	p := &program{packages: all, asked: map[string]bool{}, assigned: map[any][]place{}, functions: map[any]place{}}
 	for _, in := range all {
+		p.asked[in.PkgPath] = true
 		for _, file := range in.Syntax {
 			for _, decl := range file.Decls {
 				p.read(in, decl)
@@ -203,5 +205,20 @@ func textOf(at place) (string, bool) {
 	return constant.StringVal(value), true
 }
 
-// qualified is how a package that imports the one of object writes it.
-func qualified(object types.Object) string { return object.Pkg().Name() + "." + object.Name() }
+// qualified is how a package at a path writes the name of an object.
+func qualified(object types.Object, path string) string {
+	if of := from(path)(object.Pkg()); of != "" {
+		return of + "." + object.Name()
+	}
+	return object.Name()
+}
+
+// from is how a package at a path writes the names of packages.
+func from(path string) types.Qualifier {
+	return func(p *types.Package) string {
+		if p.Path() == path {
+			return ""
+		}
+		return p.Name()
+	}
+}

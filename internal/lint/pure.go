@@ -128,7 +128,7 @@ func (p *purity) visit(at place) {
 // use looks at what a name stands for.
 func (p *purity) use(at place, object types.Object) {
 	if isImpure(object) {
-		p.add(at, "%s is used here, and %s", qualified(object), p.advice)
+		p.add(at, "%s is used here, and %s", qualified(object, at.in.PkgPath), p.advice)
 		return
 	}
 	k := key(object)

@@ -158,10 +158,12 @@ func TestWhatMayBeWrongWithTheConfigurationIsToldOf(t *testing.T) {
 }
 
 func TestTheIngressWarnsOfEventsThatDoNotCome(t *testing.T) {
-	warned := make(chan string, 10)
+	warned, listens := make(chan string, 10), make(chan struct{})
 	log := slog.New(told{slog.DiscardHandler, func(message string, attributes []string) {
 		if strings.HasPrefix(message, "a workflow wants") {
 			warned <- strings.Join(attributes, " ")
+		} else if message == "ingress listens" {
+			close(listens)
 		}
 	}})
 	address, _ := nowhere(t)
@@ -176,6 +178,7 @@ func TestTheIngressWarnsOfEventsThatDoNotCome(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Error("the ingress says nothing")
 	}
+	<-listens
 }
 
 func TestThatFewFilesMayBeOpenIsToldOf(t *testing.T) {

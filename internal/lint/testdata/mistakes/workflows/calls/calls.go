@@ -26,8 +26,8 @@ func run(ctx workflow.Context, env triage.Envelope) (string, error) {
 
 	_, _ = triage.Do(ctx, activities.ParseIssue, "")
 	_, _ = triage.Do(ctx, chat.Post, "")
-	_, _ = triage.Do(ctx, activities.ParseTags, "") // want "activity ParseTags is not registered.*add `activities.ParseTags,` to the list at activities/activities.go:5"
-	_, _ = triage.Do(ctx, pager.Page, "")           // want "activity Page is not registered.*add `&activities.Pager{...},` to the list at activities/activities.go:5"
+	_, _ = triage.Do(ctx, activities.ParseTags, "") // want "activity ParseTags is not registered.*add `ParseTags,` to the list at activities/activities.go:5"
+	_, _ = triage.Do(ctx, pager.Page, "")           // want "activity Page is not registered.*add `&Pager{...},` to the list at activities/activities.go:5"
 	_, _ = triage.Do(ctx, closure, "")              // want "Do is given a closure, which no worker can have registered"
 
 	workflow.ExecuteActivity(ctx, pager.Page, "") // want "activity Page is not registered"
