@@ -56,3 +56,13 @@ func TestNothingIsRefusedLostOrDoubledByRestarts(t *testing.T) {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
+
+// The short form: fewer deliveries in a shorter window.
+func TestAStormOfAFewIssuesIsARunAnIssue(t *testing.T) {
+	dir, binaries := built(t)
+	var out bytes.Buffer
+	s := issues{deliveries: 600, issues: 10, rate: 200, away: time.Second, window: 10 * time.Second, dir: dir, binaries: binaries, out: &out}
+	if err := s.run(t.Context()); err != nil {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}

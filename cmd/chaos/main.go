@@ -2,7 +2,8 @@
 // under load, again and again, and then asks Temporal whether every delivery that
 // was acknowledged has exactly one completed run of each workflow that wants it;
 // it breaks one of two integrations in every way and measures what the other
-// notices; it has one project storm and looks after another; it rotates the Client
+// notices; it has one project storm and looks after another; it has a few issues storm
+// and counts what Temporal is asked; it rotates the Client
 // Secret beside a flood of strangers; it restarts ingresses and wants no delivery to
 // be refused; and it has strangers attack and measures what deliveries notice.
 package main
@@ -31,7 +32,7 @@ func main() {
 	flags.IntVar(&o.rate, "rate", 300, "send this many a second while everything is killed")
 	flags.IntVar(&o.turns, "turns", 3, "break each thing this many times")
 	flags.StringVar(&o.breaks, "break", "", "break only what has this in its name, such as delet")
-	flags.StringVar(&o.only, "only", "", "do only this: kills, domains, storm, rotation, restarts or attack")
+	flags.StringVar(&o.only, "only", "", "do only this: kills, domains, storm, issues, rotation, restarts or attack")
 	flags.IntVar(&o.restarts, "restarts", 100, "restart ingresses this many times, with the socket held and behind nginx")
 	flags.StringVar(&o.dir, "dir", "", "keep everything in this directory (default: a temporary one, in memory if there is /dev/shm)")
 	flag.Parse()
@@ -81,6 +82,12 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		}},
 		{"storm", func(ctx context.Context, dir string) error {
 			return (&storm{deliveries: 4000, dir: dir, binaries: binaries, out: out}).run(ctx)
+		}},
+		{"issues", func(ctx context.Context, dir string) error {
+			return (&issues{
+				deliveries: 10_000, issues: 10, rate: 170, away: 20 * time.Second, window: 2 * time.Minute,
+				dir: dir, binaries: binaries, out: out,
+			}).run(ctx)
 		}},
 		{"rotation", func(ctx context.Context, dir string) error {
 			return (&rotation{

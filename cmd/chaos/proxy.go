@@ -30,6 +30,7 @@ type proxy struct {
 	fault     func(ctx context.Context, namespace string) error // answers instead of Temporal if not nil
 	confirmed map[string]*confirmed                             // by workflow ID
 	order     []string                                          // of their first confirmation
+	asked     int                                               // starts that were asked for, whatever became of them
 	changed   chan struct{}                                     // closed with the next confirmation
 	epoch     int                                               // goes up when a namespace begins anew, with runs of its own
 	doubled   []string                                          // what has two runs of one epoch
@@ -123,6 +124,7 @@ func (p *proxy) handle(_ any, stream grpc.ServerStream) error {
 	}
 	p.mu.Lock()
 	fault := p.fault
+	p.asked++
 	p.mu.Unlock()
 	if fault != nil {
 		if err := fault(ctx, start.GetNamespace()); err != nil {
@@ -179,6 +181,13 @@ func (p *proxy) started(workflowID string) (at time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	return c.at, true
+}
+
+// requests returns how many starts were asked for.
+func (p *proxy) requests() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked
 }
 
 // inOrder returns the workflow IDs in the order of their starts, and a channel

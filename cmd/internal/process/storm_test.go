@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -129,7 +130,7 @@ func TestAStormOfAFewIssuesIsARunAnIssueAndFewRequests(t *testing.T) {
 		}
 	}
 	devservertest.Start(t, options)
-	answers := append(before, storm(t, public, deliveries[many/4:])...)
+	answers := slices.Concat(before, storm(t, public, deliveries[many/4:]))
 	took := time.Since(began)
 	awaitMetric(t, admin, "sentry_temporal_journal_pending 0")
 
