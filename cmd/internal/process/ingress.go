@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,7 +53,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	}
 	defer told.Shutdown(ctx)
 	service.Warn(ctx, cfg.Warnings, log)
-	service.WarnEvents(ctx, workflows.All, log)
+	warnings := slices.Concat(cfg.Warnings, service.WarnEvents(ctx, workflows.All, log))
 	if err := told.Instrument(&cfg.Temporal.Client); err != nil {
 		return err
 	}
@@ -166,7 +167,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		Log:   log,
 		Status: &admin.Status{
 			Integrations: cfg.Integrations,
-			Warnings:     cfg.Warnings,
+			Warnings:     warnings,
 			Routes:       planner.State,
 			Recent:       recent,
 			WebhookURL:   cmp.Or(cfg.PublicURL, localURL(public.Addr())),

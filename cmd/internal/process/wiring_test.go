@@ -167,8 +167,9 @@ func TestTheIngressWarnsOfEventsThatDoNotCome(t *testing.T) {
 		}
 	}})
 	address, _ := nowhere(t)
+	a := listen(t)
 	inBackground(t, func(ctx context.Context) error {
-		return process.Ingress(ctx, config.Ingress{Common: common(address), MaxBodyBytes: 1 << 20, JournalDir: t.TempDir()}, listen(t), listen(t), log)
+		return process.Ingress(ctx, config.Ingress{Common: common(address), MaxBodyBytes: 1 << 20, JournalDir: t.TempDir()}, listen(t), a, log)
 	})
 	select {
 	case warning := <-warned:
@@ -179,6 +180,9 @@ func TestTheIngressWarnsOfEventsThatDoNotCome(t *testing.T) {
 		t.Error("the ingress says nothing")
 	}
 	<-listens
+	if _, page := get(t, "http://"+a.Addr().String()+"/"); !strings.Contains(page, "did you mean sentry.installation.deleted") {
+		t.Errorf("it is not on the page: %s", page)
+	}
 }
 
 func TestThatFewFilesMayBeOpenIsToldOf(t *testing.T) {
