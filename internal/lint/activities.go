@@ -3,6 +3,7 @@ package lint
 import (
 	"go/ast"
 	"go/types"
+	"slices"
 
 	"golang.org/x/tools/go/types/typeutil"
 )
@@ -13,6 +14,9 @@ func (l *linter) checkActivities() {
 		l.checkLocal(c)
 	}
 	known := l.registered()
+	if known.unclear.node != nil {
+		l.warn(known.unclear, "which activities these are is only known when the program runs, so whether those that Do calls are registered is not looked at: list them as `[]any{...}`")
+	}
 	for _, c := range l.calls {
 		if c.is(triagePath, "Do") || c.is(sdkPath, "ExecuteActivity") {
 			l.checkRegistered(c, known)
@@ -22,7 +26,7 @@ func (l *linter) checkActivities() {
 
 // checkLocal looks at the function of a call of Local.
 func (l *linter) checkLocal(c call) {
-	for _, f := range l.functionsOf(c.arg(1)) {
+	for _, f := range l.functionsOf(c.arg(1), nil) {
 		switch {
 		case f.object == nil:
 			l.add(c.arg(1), "Local is given a closure, which is not run again in a replay and whose name changes with the code around it: give it a function of the package")
@@ -38,12 +42,12 @@ func (l *linter) checkRegistered(c call, known *registered) {
 	if len(c.expr.Args) < 2 || known.list.node == nil {
 		return // no program here runs activities
 	}
-	for _, f := range l.functionsOf(c.arg(1)) {
+	for _, f := range l.functionsOf(c.arg(1), nil) {
 		if f.object == nil {
 			l.add(c.arg(1), "%s is given a closure, which no worker can have registered: give it a function of the package or a method", c.callee.Name())
 			continue
 		}
-		if known.unclear || known.has(f.object) {
+		if known.unclear.node != nil || known.has(f.object) {
 			continue
 		}
 		line := qualified(f.object, known.list.in.PkgPath)
@@ -58,8 +62,8 @@ func (l *linter) checkRegistered(c call, known *registered) {
 type function struct{ object *types.Func }
 
 // functionsOf returns the functions that an argument can be, as far as that is
-// known: none for a parameter.
-func (p *program) functionsOf(at place) []function {
+// known. Variables that were looked at already are left out.
+func (p *program) functionsOf(at place, seen []*types.Var) []function {
 	expr, ok := at.node.(ast.Expr)
 	if !ok {
 		return nil
@@ -78,11 +82,12 @@ func (p *program) functionsOf(at place) []function {
 	case *types.Func:
 		return []function{{object.Origin()}}
 	case *types.Var:
+		if slices.Contains(seen, object) {
+			return nil
+		}
 		var all []function
 		for _, value := range p.assigned[key(object)] {
-			if value.node != at.node {
-				all = append(all, p.functionsOf(value)...)
-			}
+			all = append(all, p.functionsOf(value, append(seen, object))...)
 		}
 		return all
 	}
@@ -95,7 +100,7 @@ type registered struct {
 	functions map[any]bool    // keys
 	methods   map[string]bool // names of methods: those of an interface have no other key
 	list      place           // where one more is added
-	unclear   bool            // there may be more than was found
+	unclear   place           // where there may be more than was found
 	elsewhere map[string]bool // packages that have to be looked into for it to be clear
 	seen      map[any]bool
 }
@@ -150,14 +155,13 @@ func isAny(t types.Type) bool {
 func (r *registered) add(at place) {
 	expr, ok := at.node.(ast.Expr)
 	if !ok {
-		r.unclear = true
 		return
 	}
 	expr = ast.Unparen(expr)
 	t := at.in.TypesInfo.TypeOf(expr)
 	switch types.Unalias(t).Underlying().(type) {
 	case *types.Signature:
-		for _, f := range r.functionsOf(at.of(expr)) {
+		for _, f := range r.functionsOf(at.of(expr), nil) {
 			if f.object != nil {
 				r.functions[key(f.object)] = true
 			}
@@ -202,14 +206,21 @@ func (r *registered) addValue(at place, expr ast.Expr) {
 		}
 	case *ast.Ident, *ast.SelectorExpr:
 		if v, ok := objectOf(info, e).(*types.Var); ok {
-			r.addVariable(v)
+			r.addVariable(at, v)
 			return
 		}
 		if info.Types[expr].IsNil() {
 			return
 		}
 	}
-	r.unclear = true
+	r.unknown(at)
+}
+
+// unknown notes that what is registered here is not known.
+func (r *registered) unknown(at place) {
+	if r.unclear.node == nil || r.asked[at.in.PkgPath] {
+		r.unclear = at
+	}
 }
 
 // addReturned adds what a call returns.
@@ -222,7 +233,7 @@ func (r *registered) addReturned(at place, c *ast.CallExpr, callee *types.Func) 
 	}
 	body, ok := r.program.functions[key(callee)]
 	if !ok {
-		r.unclear = true
+		r.unknown(at)
 		if callee.Pkg() != nil {
 			r.elsewhere[callee.Pkg().Path()] = true
 		}
@@ -242,7 +253,7 @@ func (r *registered) addReturned(at place, c *ast.CallExpr, callee *types.Func) 
 }
 
 // addVariable adds what a variable is set to.
-func (r *registered) addVariable(v *types.Var) {
+func (r *registered) addVariable(at place, v *types.Var) {
 	if r.seen[key(v)] {
 		return
 	}
@@ -251,31 +262,12 @@ func (r *registered) addVariable(v *types.Var) {
 	for _, value := range values {
 		r.add(value)
 	}
-	switch {
-	case len(values) > 0 || r.isHandedOn(v):
-	case v.Pkg() != nil && v.Parent() == v.Pkg().Scope():
-		r.unclear = true
+	// Without a value it is a parameter of what nothing calls, or of a package that was
+	// not looked at.
+	if len(values) == 0 && v.Pkg() != nil && v.Parent() == v.Pkg().Scope() {
 		r.elsewhere[v.Pkg().Path()] = true
-	default:
-		r.unclear = true
+		r.unknown(at)
 	}
-}
-
-// isHandedOn reports whether v is what a function like triage.Register is given:
-// whoever calls that one has been looked at.
-func (r *registered) isHandedOn(v *types.Var) bool {
-	for _, in := range r.packages {
-		for _, object := range in.TypesInfo.Defs {
-			f, ok := object.(*types.Func)
-			if !ok {
-				continue
-			}
-			if i := listOf(f); i >= 0 && f.Signature().Params().At(i+1) == v {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // has reports whether f is registered. Of a method of an interface only the name

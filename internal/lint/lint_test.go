@@ -16,7 +16,7 @@ import (
 
 // A comment says what is to be found in its line: // want "text" "text".
 func TestMistakesAreFound(t *testing.T) {
-	for _, tt := range []string{"mistakes", "fine", "alone", "warned", "team"} {
+	for _, tt := range []string{"mistakes", "fine", "alone", "warned", "team", "unclear"} {
 		t.Run(tt, func(t *testing.T) {
 			dir := filepath.Join("testdata", tt)
 			findings, err := lint.Run(t.Context(), dir, "./...")

@@ -25,7 +25,7 @@ var (
 type program struct {
 	packages  []*packages.Package
 	asked     map[string]bool // paths of those that findings are for
-	assigned  map[any][]place // what variables are set to, by key
+	assigned  map[any][]place // what variables, fields and parameters are set to, by key
 	functions map[any]place   // the bodies of functions, by key
 	calls     []call
 }
@@ -130,9 +130,26 @@ func (p *program) readWithin(decl place, within any, name string) {
 					set(target, n.Rhs[0])
 				}
 			}
+		case *ast.RangeStmt:
+			if n.Value != nil {
+				set(n.Value, n.X)
+			}
+		case *ast.KeyValueExpr:
+			if field, ok := objectOf(info, n.Key).(*types.Var); ok && field.IsField() {
+				set(n.Key, n.Value)
+			}
 		case *ast.CallExpr:
-			if callee, ok := typeutil.Callee(info, n).(*types.Func); ok {
-				p.calls = append(p.calls, call{decl.of(n), n, callee.Origin(), within, name})
+			callee, ok := typeutil.Callee(info, n).(*types.Func)
+			if !ok {
+				return true
+			}
+			p.calls = append(p.calls, call{decl.of(n), n, callee.Origin(), within, name})
+			params := callee.Origin().Signature().Params()
+			for i, argument := range n.Args {
+				if params.Len() > 0 { // those of a variadic one are each in the last
+					k := key(params.At(min(i, params.Len()-1)))
+					p.assigned[k] = append(p.assigned[k], decl.of(argument))
+				}
 			}
 		}
 		return true

@@ -19,6 +19,10 @@ var hidden any = &Pager{}
 
 func ParseIssue(context.Context, string) (string, error) { return "", nil }
 
+func InAField(context.Context, string) (string, error) { return "", nil }
+
+func InARange(context.Context, string) (string, error) { return "", nil }
+
 func Generic[T any](_ context.Context, in T) (T, error) { return in, nil }
 
 type post struct{ host string }

@@ -16,6 +16,17 @@ import (
 
 var All = triage.List(append(other(), listed, made("made"))...)
 
+func init() {
+	for _, w := range []triage.Workflow{ranged} {
+		add(w)
+	}
+	add(triage.New("added", run, triage.On("sentry.issue.created")), triage.New("added_too", run, triage.On("sentry.issue.created")))
+}
+
+func add(more ...triage.Workflow) { All = append(All, more...) }
+
+var ranged = triage.New("ranged", run, triage.On("sentry.issue.created"))
+
 var listed = triage.New("listed", run, triage.On("sentry.issue.created", "sentry.*"), triage.When(isOurs))
 
 func made(name string) triage.Workflow {
@@ -52,6 +63,8 @@ func run(ctx workflow.Context, env triage.Envelope) (string, error) {
 	_, _ = triage.Do(ctx, chat.Post, "")
 	_, _ = triage.Do(ctx, mail.Send, "")
 	_, _ = step(ctx, chat.Post)
+	_, _ = step(ctx, activities.InAField)
+	_, _ = step(ctx, activities.InARange)
 	seeded := rand.New(rand.NewPCG(1, 2))
 	_ = workflow.SideEffect(ctx, func(workflow.Context) any { return os.Getenv("RECORDED") })
 	if errors.Is(workflow.Sleep(ctx, timeout+time.Duration(seeded.IntN(3))), os.ErrNotExist) {
@@ -62,6 +75,9 @@ func run(ctx workflow.Context, env triage.Envelope) (string, error) {
 
 // step is given what is looked at where it is called.
 func step(ctx workflow.Context, activity func(context.Context, string) (string, error)) (string, error) {
+	if activity == nil {
+		return step(ctx, activity)
+	}
 	return triage.Do(ctx, activity, "")
 }
 

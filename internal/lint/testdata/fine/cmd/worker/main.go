@@ -12,8 +12,17 @@ import (
 )
 
 func main() {
-	_ = serve(context.Background(), flows.All, append(ours.All(os.Getenv("TOKEN")), activities.All...)...)
+	w := team{activities: append(ours.All(os.Getenv("TOKEN")), activities.All...)}
+	w.activities = append(w.activities, ours.InAField)
+	for _, a := range []any{ours.InARange} {
+		w.activities = append(w.activities, a)
+	}
+	_ = w.serve(context.Background())
 }
+
+type team struct{ activities []any }
+
+func (t team) serve(ctx context.Context) error { return serve(ctx, flows.All, t.activities...) }
 
 func serve(ctx context.Context, all []triage.Workflow, steps ...any) error {
 	return worker.Run(ctx, all, steps...)

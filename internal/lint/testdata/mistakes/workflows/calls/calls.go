@@ -30,8 +30,14 @@ func run(ctx workflow.Context, env triage.Envelope) (string, error) {
 	_, _ = triage.Do(ctx, pager.Page, "")           // want "activity Page is not registered.*add `&Pager{...},` to the list at activities/activities.go:5"
 	_, _ = triage.Do(ctx, closure, "")              // want "Do is given a closure, which no worker can have registered"
 
+	_, _ = twice(ctx, pager.Page)
 	workflow.ExecuteActivity(ctx, pager.Page, "") // want "activity Page is not registered"
 	return "", nil
+}
+
+func twice(ctx workflow.Context, activity func(context.Context, string) (string, error)) (string, error) {
+	_, _ = triage.Do(ctx, activity, "")    // want "activity Page is not registered"
+	return triage.Local(ctx, activity, "") // want "Local is given the method Page"
 }
 
 func made(env triage.Envelope) func(context.Context, string) (string, error) {
