@@ -3,14 +3,19 @@ package triage
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
+
+	"sentry-temporal/internal/text"
 )
 
-// maxCondition is how long a condition may take, and maxAsked how many evaluations
-// of one there are at once: those that never end count, too.
 const (
+	// maxCondition is how long a condition may take, and maxAsked how many
+	// evaluations of one there are at once: those that never end count, too.
 	maxCondition = 100 * time.Millisecond
 	maxAsked     = 4
+	// maxPanic bounds what is told of a panic, in bytes: it may hold a body.
+	maxPanic = 300
 )
 
 // errSlow says that a condition took longer than it may.
@@ -38,6 +43,7 @@ func When(holds func(Delivery) bool) Option {
 type condition struct {
 	holdsFor func(Delivery) bool
 	slots    chan struct{}
+	late     atomic.Int32 // evaluations that nobody waits for any more
 }
 
 // holds reports whether the condition holds for d. With an error, which says why
@@ -45,6 +51,9 @@ type condition struct {
 func (c *condition) holds(d Delivery) (bool, error) {
 	if c == nil {
 		return true, nil
+	}
+	if c.late.Load() >= maxAsked {
+		return true, errSlow // else each delivery would wait for one that has no end
 	}
 	enough := time.NewTimer(maxCondition)
 	defer enough.Stop()
@@ -54,14 +63,23 @@ func (c *condition) holds(d Delivery) (bool, error) {
 		return true, errSlow
 	}
 	said := make(chan answer, 1)
+	var over atomic.Bool // it has ended, or nobody waits for it
 	go func() {
-		defer func() { <-c.slots }()
+		defer func() {
+			if over.Swap(true) {
+				c.late.Add(-1)
+			}
+			<-c.slots
+		}()
 		said <- ask(c.holdsFor, d)
 	}()
 	select {
 	case a := <-said:
 		return a.Holds, a.err()
 	case <-enough.C:
+		if !over.Swap(true) {
+			c.late.Add(1)
+		}
 		return true, errSlow
 	}
 }
@@ -82,7 +100,7 @@ func (a answer) err() error {
 func ask(holds func(Delivery) bool, d Delivery) (a answer) {
 	defer func() {
 		if p := recover(); p != nil {
-			a = answer{Holds: true, Problem: fmt.Sprintf("the condition panics: %v", p)}
+			a = answer{Holds: true, Problem: "the condition panics: " + text.Shorten(text.Line(fmt.Sprint(p)), maxPanic)}
 		}
 	}()
 	return answer{Holds: holds(d)}

@@ -3,6 +3,7 @@ package triage_test
 import (
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,6 +80,83 @@ func TestAConditionThatNeverEndsTakesNoMoreThanItsShare(t *testing.T) {
 			t.Errorf("when it ends after all, it says %t, %v", got, err)
 		}
 	})
+}
+
+func TestNobodyWaitsForAConditionThatNeverEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		w := when(func(triage.Delivery) bool { <-release; return false })
+		took := func(n int) time.Duration {
+			began := time.Now()
+			for range n {
+				if holds, err := w.Accepts(triage.Delivery{}); !holds || err == nil {
+					t.Errorf("it says %t, %v", holds, err)
+				}
+			}
+			return time.Since(began)
+		}
+		if d := took(4); d != 400*time.Millisecond {
+			t.Errorf("four were waited for in %s", d)
+		}
+		if d := took(1000); d != 0 {
+			t.Errorf("when none of them has ended, a thousand more were waited for in %s", d)
+		}
+		close(release)
+		synctest.Wait()
+		if holds, err := w.Accepts(triage.Delivery{}); holds || err != nil {
+			t.Errorf("once all have ended it says %t, %v", holds, err)
+		}
+	})
+}
+
+// One that is slow has as many evaluations at once as ever, however long that goes on.
+func TestALateAnswerFreesItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := true
+		w := when(func(triage.Delivery) bool {
+			if slow {
+				<-time.After(150 * time.Millisecond)
+			}
+			return false
+		})
+		for range 20 {
+			if holds, err := w.Accepts(triage.Delivery{}); !holds || err == nil {
+				t.Errorf("it says %t, %v", holds, err)
+			}
+		}
+		synctest.Wait()
+		<-time.After(time.Second)
+		slow = false
+		if holds, err := w.Accepts(triage.Delivery{}); holds || err != nil {
+			t.Errorf("it says %t, %v", holds, err)
+		}
+	})
+}
+
+func TestManyMayAskAQuickConditionAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := when(func(triage.Delivery) bool { <-time.After(time.Millisecond); return false })
+		var asking sync.WaitGroup
+		for range 64 {
+			asking.Go(func() {
+				if holds, err := w.Accepts(triage.Delivery{}); holds || err != nil {
+					t.Errorf("it says %t, %v", holds, err)
+				}
+			})
+		}
+		asking.Wait()
+	})
+}
+
+func TestLittleIsToldOfAPanicInACondition(t *testing.T) {
+	w := when(func(triage.Delivery) bool { panic("a bug\n" + strings.Repeat("x", 1<<20)) })
+	holds, err := w.Accepts(triage.Delivery{})
+	if !holds || err == nil {
+		t.Fatalf("it says %t, %v", holds, err)
+	}
+	if text := err.Error(); len(text) > 400 || strings.Contains(text, "\n") || !strings.Contains(text, "a bug") {
+		t.Errorf("%d bytes are told: %.80q", len(text), text)
+	}
 }
 
 func TestWhenNeedsAFunction(t *testing.T) {
