@@ -230,6 +230,16 @@ func TestDeliveryOfAHostileBodyIsHarmless(t *testing.T) {
 	}
 }
 
+// Only in what is no JSON, which an engineer may start a run with.
+func TestANumberThatIsNoneIsText(t *testing.T) {
+	d := deliver("{\"data\":{\"issue\":{\"id\":-\xff\u202e,\"userCount\":-\xff\n}}}")
+	for _, got := range []string{d.IssueID, d.Field("data.issue.userCount")} {
+		if !utf8.ValidString(got) || strings.ContainsAny(got, "\n\u202e") {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
 func FuzzDeliveryOf(f *testing.F) {
 	for _, name := range sentry.SampleNames() {
 		body, err := sentry.Sample(name)
