@@ -112,7 +112,7 @@ func TestTheTimeOfADeliveryIsTheFirstThatIsOne(t *testing.T) {
 		"less than that":                    {`{"data":{"error":{"received":-5}}}`, ""},
 		"milliseconds":                      {`{"data":{"error":{"received":1793966400000}}}`, ""},
 		"more than a number can be":         {`{"data":{"error":{"received":1e999}}}`, ""},
-		"before there were computers":       {`{"data":{"issue":{"lastSeen":"0001-01-01T00:00:00Z"}}}`, ""},
+		"before there were computers":       {`{"data":{"issue":{"lastSeen":"1969-12-31T23:59:59Z"}}}`, ""},
 		"an object":                         {`{"data":{"issue":{"lastSeen":{"lastSeen":"2026-11-06T12:00:00Z"}}}}`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

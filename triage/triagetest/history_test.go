@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -65,7 +66,7 @@ func TestHistoryIsRecordedWithoutTheOutsideAndReplayed(t *testing.T) {
 	failing := 2
 	lookedUp := func(_ context.Context, in string) (string, error) {
 		if failing--; failing >= 0 {
-			return "", errors.New("connection refused")
+			return "", temporal.NewApplicationErrorWithOptions("too many requests", "Limited", temporal.ApplicationErrorOptions{NextRetryDelay: time.Hour})
 		}
 		failing = 2 // for the next run
 		return "found " + in, nil
@@ -159,11 +160,11 @@ func TestTheHistoryOfARealRunIsReplayed(t *testing.T) {
 	}
 	awaitTimer(t, c, run)
 
-	temporal, err := devserver.Binary()
+	cli, err := devserver.Binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	printed, err := exec.CommandContext(t.Context(), temporal, "workflow", "show", "--address", server.Address, "--workflow-id", run.GetID(), "--output", "json").Output()
+	printed, err := exec.CommandContext(t.Context(), cli, "workflow", "show", "--address", server.Address, "--workflow-id", run.GetID(), "--output", "json").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package triagetest
 
 import (
+	"context"
+	"errors"
 	"math"
 	"time"
 
@@ -49,6 +51,27 @@ func (s *shortening) InterceptWorkflow(_ workflow.Context, next interceptor.Work
 		s.run = &run{}
 		return &shortened{interceptor.WorkflowOutboundInterceptorBase{Next: next}, s, s.run}
 	}}
+}
+
+// InterceptActivity implements [interceptor.WorkerInterceptor].
+func (*shortening) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	return &soonAgain{interceptor.ActivityInboundInterceptorBase{Next: next}}
+}
+
+// soonAgain has an activity that says when it wants to be repeated not wait for it.
+type soonAgain struct {
+	interceptor.ActivityInboundInterceptorBase
+}
+
+// ExecuteActivity implements [interceptor.ActivityInboundInterceptor].
+func (s *soonAgain) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	out, err := s.Next.ExecuteActivity(ctx, in)
+	if failed, ok := errors.AsType[*temporal.ApplicationError](err); ok && failed.NextRetryDelay() > pause {
+		err = temporal.NewApplicationErrorWithOptions(failed.Message(), failed.Type(), temporal.ApplicationErrorOptions{
+			NonRetryable: failed.NonRetryable(), Cause: failed.Unwrap(), NextRetryDelay: pause,
+		})
+	}
+	return out, err
 }
 
 type shortened struct {
