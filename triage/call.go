@@ -167,5 +167,5 @@ func unregistered(ctx context.Context, _ converter.EncodedValues) (any, error) {
 			typeUnregistered+"Here")
 	}
 	return nil, temporal.NewNonRetryableApplicationError("the activity "+name+" is not registered: add it, or a pointer to the struct that has it, "+
-		"to the activities of worker.Run, which here are those of activities.All", typeUnregistered, nil)
+		"to the activities that worker.Main or worker.Run is given, those of activities.All in this repository", typeUnregistered, nil)
 }

@@ -28,12 +28,16 @@ import (
 )
 
 // patient looks something up, waits, asks until a deadline, and posts.
-func patient(ctx workflow.Context, env triage.Envelope) (string, error) {
+func patient(limits ...triage.Limit) *triage.Definition[string] {
+	return define(func(ctx workflow.Context, env triage.Envelope) (string, error) { return wait(ctx, env, limits) })
+}
+
+func wait(ctx workflow.Context, env triage.Envelope, limits []triage.Limit) (string, error) {
 	event, err := triage.Local(ctx, eventType, env)
 	if err != nil {
 		return "", err
 	}
-	found, err := triage.Do(ctx, lookup, event, triage.Attempts(5))
+	found, err := triage.Do(ctx, lookup, event, limits...)
 	if err != nil {
 		return "", err
 	}
@@ -61,7 +65,7 @@ func patient(ctx workflow.Context, env triage.Envelope) (string, error) {
 
 func TestHistoryIsRecordedWithoutTheOutsideAndReplayed(t *testing.T) {
 	t.Setenv("TRIAGE_RECORD", "1")
-	w := define(patient)
+	w := patient(triage.Attempts(5))
 	var c *chat
 	failing := 2
 	lookedUp := func(_ context.Context, in string) (string, error) {
@@ -101,6 +105,9 @@ func TestHistoryIsRecordedWithoutTheOutsideAndReplayed(t *testing.T) {
 
 	t.Run("it is not recorded again", func(t *testing.T) {
 		triagetest.History(t, w, path, issue)
+	})
+	t.Run("limits may change", func(t *testing.T) {
+		triagetest.History(t, patient(triage.Attempts(7), triage.Timeout(time.Hour)), path, issue)
 	})
 	t.Run("other code does not replay on it", func(t *testing.T) {
 		other := define(func(ctx workflow.Context, env triage.Envelope) (string, error) {
