@@ -4,6 +4,7 @@ package examples_test
 
 import (
 	"encoding/json"
+	"iter"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 )
@@ -64,22 +66,34 @@ func started(t *testing.T, printed, workflow string) (id string) {
 	return ids[0][1]
 }
 
+// eventsOf yields what happens in a run, until it has ended.
+func eventsOf(t *testing.T, temporal client.Client, id string) iter.Seq[*historypb.HistoryEvent] {
+	return func(yield func(*historypb.HistoryEvent) bool) {
+		history := temporal.GetWorkflowHistory(t.Context(), id, "", true, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for history.HasNext() {
+			event, err := history.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !yield(event) {
+				return
+			}
+		}
+	}
+}
+
 func TestTutorialLeadsToARunThatWaits(t *testing.T) {
 	r, temporal := newReader(t, t.TempDir())
 	page, _, _ := strings.Cut(readPage(t, "../docs/workflows.md"), "## Under an address of your own")
 	id := started(t, r.follow(page), "page_when_urgent")
 
-	refused := false
-	history := temporal.GetWorkflowHistory(t.Context(), id, "", true, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for history.HasNext() {
-		event, err := history.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
+	asked, refused := false, false
+	for event := range eventsOf(t, temporal, id) {
+		asked = asked || event.GetMarkerRecordedEventAttributes() != nil // of its own condition
 		refused = refused || event.GetActivityTaskFailedEventAttributes() != nil
 		if timer := event.GetTimerStartedEventAttributes(); timer != nil {
-			if wait := timer.GetStartToFireTimeout().AsDuration(); !refused || wait != 30*time.Minute {
-				t.Errorf("it waits for %s, the post was refused: %v", wait, refused)
+			if wait := timer.GetStartToFireTimeout().AsDuration(); !asked || !refused || wait != 30*time.Minute {
+				t.Errorf("it waits for %s; it asked its condition: %v; the post was refused: %v", wait, asked, refused)
 			}
 			return
 		}
@@ -105,10 +119,20 @@ func TestTypeScriptWorkerRunsWhatIsRoutedToIt(t *testing.T) {
 	}
 	r, temporal := newReader(t, absolute(t, repository))
 	id := started(t, r.follow(readPage(t, "typescript/README.md")), "PostNewIssue")
-	var got struct{ Issue, Level, Posted string }
-	if err := temporal.GetWorkflow(t.Context(), id, "").Get(t.Context(), &got); err != nil {
-		t.Fatal(err)
+	type result struct{ Issue, Level, Posted string }
+	outcome := func(id string) (got result) {
+		t.Helper()
+		for event := range eventsOf(t, temporal, id) {
+			if failed := event.GetWorkflowTaskFailedEventAttributes(); failed != nil {
+				t.Fatalf("the worker cannot run it: %s", failed.GetFailure().GetMessage())
+			}
+		}
+		if err := temporal.GetWorkflow(t.Context(), id, "").Get(t.Context(), &got); err != nil {
+			t.Fatal(err)
+		}
+		return got
 	}
+	got := outcome(id)
 	if !strings.HasPrefix(got.Issue, "BACKEND-") || got.Level != "error" || !strings.HasPrefix(got.Posted, got.Issue+": CartTotalMismatch") {
 		t.Errorf("the result is %+v", got)
 	}
@@ -125,8 +149,8 @@ func TestTypeScriptWorkerRunsWhatIsRoutedToIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	id = started(t, r.run("go run ./cmd/triage send --body "+large+" issue.created"), "PostNewIssue")
-	if err := temporal.GetWorkflow(t.Context(), id, "").Get(t.Context(), &got); err != nil || got.Issue != "BACKEND-2B" {
-		t.Errorf("of a large body the result is %.100v, %v", got, err)
+	if got := outcome(id); got.Issue != "BACKEND-2B" {
+		t.Errorf("of a large body the result is %+v", got)
 	}
 }
 
