@@ -83,7 +83,8 @@ func eventsOf(t *testing.T, temporal client.Client, id string) iter.Seq[*history
 }
 
 func TestTutorialLeadsToARunThatWaits(t *testing.T) {
-	r, temporal := newReader(t, t.TempDir())
+	dir := t.TempDir()
+	r, temporal := newReader(t, dir)
 	page, _, _ := strings.Cut(readPage(t, "../docs/workflows.md"), "## Under an address of your own")
 	id := started(t, r.follow(page), "page_when_urgent")
 
@@ -95,6 +96,8 @@ func TestTutorialLeadsToARunThatWaits(t *testing.T) {
 			if wait := timer.GetStartToFireTimeout().AsDuration(); !asked || !refused || wait != 30*time.Minute {
 				t.Errorf("it waits for %s; it asked its condition: %v; the post was refused: %v", wait, asked, refused)
 			}
+			r.dir = filepath.Join(dir, "backend-triage")
+			r.run("WORKER_ADMIN_ADDR=127.0.0.1:8083 go run . -health")
 			return
 		}
 	}
