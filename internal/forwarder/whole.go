@@ -3,11 +3,12 @@ package forwarder
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
+	"strings"
 
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/text"
 )
 
 // whole is a delivery with all of its items, one in each lane that it has runs in.
@@ -70,23 +71,23 @@ func (w *whole) runs() []starter.Run {
 	return runs
 }
 
+// maxCauses is what of the causes is told together, in bytes.
+const maxCauses = 900
+
 // why returns why the delivery is parked: for all that was given up, and of several
 // lanes with the namespace. What is put back by itself is, whatever else there is.
 func (w *whole) why() (code journal.Code, cause error) {
+	if w.items == 1 {
+		return w.lost[0].code, w.lost[0].cause
+	}
 	code = w.lost[0].code
-	var causes []error
+	var causes []string
 	for _, l := range w.lost {
 		if l.code == journal.NotConfigured {
 			code = l.code
 		}
-		cause := l.cause
-		if w.items > 1 {
-			cause = fmt.Errorf("namespace %s: %w", l.item.lane.name.Namespace, cause)
-		}
-		causes = append(causes, cause)
+		// None takes the room of another.
+		causes = append(causes, "namespace "+l.item.lane.name.Namespace+": "+text.Cut(text.Line(l.cause.Error()), maxCauses/len(w.lost)))
 	}
-	if len(causes) == 1 {
-		return code, causes[0]
-	}
-	return code, errors.Join(causes...)
+	return code, errors.New(strings.Join(causes, "; "))
 }
