@@ -341,3 +341,16 @@ func TestAnIngressDoesNotStartWithAWrongFile(t *testing.T) {
 		t.Errorf("without a file: %v", err)
 	}
 }
+
+// What all routes of all teams cost a delivery does not grow with them, but for
+// looking at each.
+func TestRoutesThatAreForOthersTakeNoMemory(t *testing.T) {
+	d := about("sentry.issue.created", "p0", "")
+	few, many := taken(t, manyRoutes(20)), taken(t, manyRoutes(1000))
+	cost := func(table *routes.Table) float64 {
+		return testing.AllocsPerRun(100, func() { table.Plan(d, nil) })
+	}
+	if a, b := cost(few), cost(many); b > a {
+		t.Errorf("20 routes take %.0f allocations, 1000 take %.0f", a, b)
+	}
+}
