@@ -2,10 +2,13 @@ package routes_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -153,6 +156,38 @@ func TestAConditionThatBreaksStartsTheRunAndSaysSo(t *testing.T) {
 	if text := log.String(); !strings.Contains(text, "page_on_fatal") || !strings.Contains(text, "a bug of its author") {
 		t.Errorf("logged was %q", text)
 	}
+}
+
+// Sentry waits for an answer no longer than a second.
+func TestWhatSlowConditionsTakeDoesNotAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all []triage.Workflow
+		var want []string
+		for i := range 20 {
+			name := fmt.Sprintf("w%d", i)
+			all = append(all, triage.New(name, idle, triage.On("sentry.issue.created"), triage.When(func(triage.Delivery) bool {
+				<-time.After(time.Duration(81+2*i) * time.Millisecond)
+				return i%2 == 0
+			})))
+			if i%2 == 0 || i > 9 { // it is not known
+				want = append(want, name)
+			}
+		}
+		planner := routes.NewPlanner(all, []config.Integration{{Name: "mobile"}}, slog.New(slog.DiscardHandler))
+		began := time.Now()
+		plan := planner.Plan(delivery("sentry.issue.created"))
+		if took := time.Since(began); took != 100*time.Millisecond {
+			t.Errorf("the plan took %s", took)
+		}
+		var got []string
+		for _, o := range plan.Operations {
+			got = append(got, o.Workflow)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("planned are %v, want %v", got, want)
+		}
+		<-time.After(time.Second) // all end
+	})
 }
 
 func TestDeliveriesOfOneIssueShareTheirRun(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"sentry-temporal/internal/config"
@@ -235,28 +236,54 @@ func (w *routed) accepts(d *sentry.Delivery) (bool, error) {
 // called with the workflows of which that is not known, and why; they run.
 func (t *Table) Plan(d sentry.Delivery, unsure func(workflow string, err error)) Plan {
 	var plan Plan
+	var found []asked
 	passed := 0
 	for i := range t.workflows {
 		w := &t.workflows[i]
 		r, wanted := w.find(&d)
-		if r == nil {
-			if wanted && passed < MaxSkipped {
-				passed++
-				plan.Skipped = append(plan.Skipped, Skip{w.name, WhyRoute})
-			}
+		switch {
+		case r != nil:
+			found = append(found, asked{workflow: w, route: r})
+		case wanted && passed < MaxSkipped:
+			passed++
+			plan.Skipped = append(plan.Skipped, Skip{w.name, WhyRoute})
+		}
+	}
+	askAll(found, &d)
+	for _, a := range found {
+		if a.err != nil {
+			unsure(a.workflow.name, a.err)
+		}
+		if !a.holds {
+			plan.Skipped = append(plan.Skipped, Skip{a.workflow.name, WhyCondition})
 			continue
 		}
-		holds, err := w.accepts(&d)
-		if err != nil {
-			unsure(w.name, err)
-		}
-		if !holds {
-			plan.Skipped = append(plan.Skipped, Skip{w.name, WhyCondition})
-			continue
-		}
-		plan.Operations = append(plan.Operations, t.operation(r, &d))
+		plan.Operations = append(plan.Operations, t.operation(a.route, &d))
 	}
 	return plan
+}
+
+// asked is a workflow with a route for a delivery, and what its condition says.
+type asked struct {
+	workflow *routed
+	route    *route
+	holds    bool
+	err      error
+}
+
+// askAll asks the conditions, all at the same time: one that is slow does not hold up
+// the answer to Sentry more than another one that is.
+func askAll(all []asked, d *sentry.Delivery) {
+	var asking sync.WaitGroup
+	for i := range all {
+		ask := func() { all[i].holds, all[i].err = all[i].workflow.accepts(d) }
+		if i == len(all)-1 || all[i].workflow.compiled == nil {
+			ask()
+			continue
+		}
+		asking.Go(ask)
+	}
+	asking.Wait()
 }
 
 // operation is the start of a run of r's workflow for d.
