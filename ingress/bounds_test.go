@@ -419,6 +419,9 @@ func TestAFloodOfStrangersIsNotAllLogged(t *testing.T) {
 		if !strings.Contains(logs.String(), `"deliveries":950`) {
 			t.Error("nothing is told of the lines that were left out")
 		}
+		if lines := strings.Count(logs.String(), "\n"); lines != 52 {
+			t.Errorf("%d lines in all: what was left out is told of once", lines)
+		}
 	})
 }
 

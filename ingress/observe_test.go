@@ -95,6 +95,18 @@ func TestDeliveriesAreCountedByIntegrationEventAndOutcome(t *testing.T) {
 	}
 }
 
+// To wait was the sender's wish: it says nothing of how fast the ingress is.
+func TestAnAnswerThatWaitedIsNotMeasured(t *testing.T) {
+	webhooks, metrics := measured(t, &starts{})
+	for n, wait := range []string{"", "wait=5"} {
+		deliver(t, webhooks, "sentry", issueBody, header("Prefer", wait))
+		got := strings.Join(series(t, metrics, "sentry_temporal_ack_duration_seconds_count"), "\n")
+		if !strings.HasSuffix(got, " 1") {
+			t.Errorf("after %d answers: %s", n+1, got)
+		}
+	}
+}
+
 func TestWhatIsNotVerifiedIsCountedApart(t *testing.T) {
 	webhooks, metrics := measured(t, &starts{})
 	counted := func() string {
