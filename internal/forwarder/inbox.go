@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
 	"sentry-temporal/internal/journal"
@@ -19,8 +20,8 @@ const (
 	// diskPatience is how long the disk has to keep a delivery. What is left of
 	// Sentry's second then is for a start without the journal.
 	diskPatience = 350 * time.Millisecond
-	// maxDirect is how many deliveries of an integration at once are started
-	// without the journal.
+	// maxDirect is how many deliveries of an integration at once are started in a
+	// namespace without the journal.
 	maxDirect = 8
 )
 
@@ -32,8 +33,11 @@ type Inbox struct {
 	plan      func(sentry.Delivery) routes.Plan
 
 	mu     sync.Mutex
-	direct map[string]*semaphore.Weighted // by integration
+	direct map[slots]*semaphore.Weighted
 }
+
+// slots names what [maxDirect] is for.
+type slots struct{ integration, namespace string }
 
 // Starter is what an [Inbox] needs of a [starter.Starter].
 type Starter interface {
@@ -45,7 +49,7 @@ type Starter interface {
 // NewInbox returns an Inbox. plan tells what is to be done for a delivery; one
 // for which that is nothing is not kept.
 func NewInbox(f *Forwarder, s Starter, plan func(sentry.Delivery) routes.Plan) *Inbox {
-	return &Inbox{journal: f.journal, forwarder: f, starter: s, plan: plan, direct: map[string]*semaphore.Weighted{}}
+	return &Inbox{journal: f.journal, forwarder: f, starter: s, plan: plan, direct: map[slots]*semaphore.Weighted{}}
 }
 
 // Deliver keeps env, whose typed view d is, and returns what became of it: with wait
@@ -135,9 +139,37 @@ func (b *Inbox) keep(ctx context.Context, env sentry.Envelope, subject sentry.Su
 	return receipt.Key, planned, nil
 }
 
-// startNow starts a delivery that could not be kept.
+// startNow starts a delivery that could not be kept. What is wrong with one of its
+// namespaces keeps no run from another, though the delivery is not taken then.
 func (b *Inbox) startNow(ctx context.Context, env sentry.Envelope, plan []routes.Operation) ([]starter.Run, error) {
-	direct := b.directOf(env.IntegrationID)
+	places := map[string][]int{} // in plan, by namespace
+	for place, o := range plan {
+		places[o.Namespace] = append(places[o.Namespace], place)
+	}
+	runs := make([]starter.Run, len(plan))
+	var group errgroup.Group // one that fails does not end the others
+	for namespace, places := range places {
+		group.Go(func() error {
+			var there []routes.Operation
+			for _, place := range places {
+				there = append(there, plan[place])
+			}
+			started, err := b.startIn(ctx, namespace, env, there)
+			for n, run := range started {
+				runs[places[n]] = run
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return runs, nil
+}
+
+// startIn starts what is planned in a namespace.
+func (b *Inbox) startIn(ctx context.Context, namespace string, env sentry.Envelope, plan []routes.Operation) ([]starter.Run, error) {
+	direct := b.directOf(slots{env.IntegrationID, namespace})
 	if err := direct.Acquire(ctx, 1); err != nil {
 		return nil, errors.Join(errors.New("start without the journal: too many of them"), err)
 	}
@@ -153,15 +185,15 @@ func (b *Inbox) startNow(ctx context.Context, env sentry.Envelope, plan []routes
 	})
 }
 
-// directOf returns the slots of an integration: one whose namespace hangs does not
+// directOf returns the slots of an integration in a namespace: one that hangs does not
 // take those of others.
-func (b *Inbox) directOf(integration string) *semaphore.Weighted {
+func (b *Inbox) directOf(at slots) *semaphore.Weighted {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.direct[integration] == nil {
-		b.direct[integration] = semaphore.NewWeighted(maxDirect)
+	if b.direct[at] == nil {
+		b.direct[at] = semaphore.NewWeighted(maxDirect)
 	}
-	return b.direct[integration]
+	return b.direct[at]
 }
 
 // existing returns runs that others have started.

@@ -373,3 +373,42 @@ func TestWhoWaitsIsToldOfTheRunsInAllNamespaces(t *testing.T) {
 		equal(t, watchers(f), 0)
 	})
 }
+
+// With the journal full each run has to start at once, and one namespace hangs.
+func TestWhatCannotBeKeptStartsInANamespaceWhateverAnotherDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := openJournal(t, t.TempDir(), journal.Options{MaxBytes: 1})
+		n := newNamespaces()
+		n.in("bad", hang)
+		f := newForwarder(j, nil, Options{})
+		b := NewInbox(f, n, func(sentry.Delivery) routes.Plan {
+			return routes.Plan{Operations: spread("good", "bad", "good")(sentry.Envelope{IntegrationID: "sentry"})}
+		})
+		deliver := func(key string) (starter.Taken, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			return b.Deliver(ctx, deliveryOf(key), sentry.Delivery{Integration: "sentry"}, 0)
+		}
+		began := time.Now()
+		var group sync.WaitGroup
+		for i := range 3 * maxDirect {
+			group.Go(func() {
+				if _, err := deliver(fmt.Sprint(i)); err == nil {
+					t.Error("a delivery is taken of which one run is not started")
+				}
+			})
+		}
+		group.Wait()
+		equal(t, n.begun, 2*3*maxDirect)
+		for _, at := range n.ids {
+			equal(t, at, began)
+		}
+		n.in("bad", nil)
+		taken, err := deliver("later")
+		must(t, err)
+		for place, id := range []string{"good:0:later", "bad:1:later", "good:2:later"} {
+			equal(t, taken.Runs[place].WorkflowID, id)
+			equal(t, taken.Runs[place].Status, starter.Started)
+		}
+	})
+}
