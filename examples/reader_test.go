@@ -92,7 +92,7 @@ func (r *reader) run(commands string) (printed string) {
 	}
 	commands = r.here.Replace(commands)
 	where := filepath.Join(r.t.TempDir(), "pwd")
-	ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 8*time.Minute) // everything may have to be built
 	defer cancel()
 	cmd := r.shell(ctx, commands+"\npwd -P >'"+where+"'\n")
 	output, err := cmd.CombinedOutput()
@@ -142,7 +142,7 @@ func (r *reader) begin(commands, ready string) (printed string) {
 	case <-output.seen:
 	case <-exited:
 		r.t.Fatalf("%s ended before it was ready", commands)
-	case <-time.After(3 * time.Minute): // it may have to be built
+	case <-time.After(8 * time.Minute): // it may have to be built
 		r.t.Fatalf("%s is not ready", commands)
 	}
 	return output.String()
