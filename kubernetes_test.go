@@ -135,6 +135,12 @@ func (m manifests) mounted(t *testing.T, pod corev1.PodTemplateSpec) map[string]
 		if at < 0 {
 			continue
 		}
+		if optional := pod.Spec.Volumes[at].ConfigMap; optional != nil {
+			if optional.Optional == nil || !*optional.Optional {
+				t.Errorf("the ConfigMap %s is not in the manifests, and needed", optional.Name)
+			}
+			continue
+		}
 		source := pod.Spec.Volumes[at].Secret
 		if source == nil || source.DefaultMode == nil || *source.DefaultMode != 0o440 {
 			t.Errorf("the volume %s is not a secret that its group alone may read", mount.Name)
