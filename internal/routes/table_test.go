@@ -252,6 +252,7 @@ func (f *followed) write(t *testing.T, file string) {
 // seconds passes, and returns how often the log then has said words in all.
 func (f *followed) seconds(n int, words string) int {
 	<-time.After(time.Duration(n) * time.Second)
+	synctest.Wait()
 	return strings.Count(f.log.String(), words)
 }
 
