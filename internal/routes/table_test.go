@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,8 +226,26 @@ func TestAConditionThatPanicsIsToldOfOnceAMinute(t *testing.T) {
 type followed struct {
 	*routes.Planner
 	path string
-	log  bytes.Buffer
-	fail error // of what opens the places of a table
+	log  lines
+	fail atomic.Pointer[error] // of what opens the places of a table
+}
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // follow runs in a bubble of synctest.
@@ -237,7 +257,12 @@ func follow(t *testing.T, file string) *followed {
 	if f.Planner, err = routes.OpenPlanner(f.path, compiledIn, configured, slog.New(slog.NewTextHandler(&f.log, nil))); err != nil {
 		t.Fatal(err)
 	}
-	go f.Follow(t.Context(), func(*routes.Table) error { return f.fail })
+	go f.Follow(t.Context(), func(*routes.Table) error {
+		if err := f.fail.Load(); err != nil {
+			return *err
+		}
+		return nil
+	})
 	<-time.After(time.Second / 2) // what a test does comes between two looks at the file
 	return f
 }
@@ -285,7 +310,7 @@ func TestAWrongFileIsRefusedAsAWholeAndTheOldOneStays(t *testing.T) {
 			"wrong":   func() { f.write(t, wrong) },
 			"missing": func() { _ = os.Remove(f.path) },
 			"places that cannot be opened": func() {
-				f.fail = os.ErrPermission
+				f.fail.Store(&os.ErrPermission)
 				f.write(t, taken1)
 			},
 		} {
@@ -298,7 +323,7 @@ func TestAWrongFileIsRefusedAsAWholeAndTheOldOneStays(t *testing.T) {
 			if state := f.State(); f.Table() != before || state.Problem == "" || len(state.Routes) != 1 {
 				t.Errorf("%s: %+v", name, state)
 			}
-			f.fail = nil
+			f.fail.Store(nil)
 			f.write(t, commentsOnly)
 			if f.seconds(3, ""); f.State().Problem != "" {
 				t.Errorf("%s: once it is right again: %+v", name, f.State())
