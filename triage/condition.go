@@ -100,7 +100,7 @@ func (a answer) err() error {
 func ask(holds func(Delivery) bool, d Delivery) (a answer) {
 	defer func() {
 		if p := recover(); p != nil {
-			a = answer{Holds: true, Problem: "the condition panics: " + text.Shorten(text.Line(fmt.Sprint(p)), maxPanic)}
+			a = answer{Holds: true, Problem: "the condition panics: " + text.Shorten(text.Line(text.Cut(fmt.Sprint(p), 4*maxPanic)), maxPanic)}
 		}
 	}()
 	return answer{Holds: holds(d)}

@@ -13,30 +13,37 @@ import (
 	"sentry-temporal/triage"
 )
 
+// In the tests here a condition has its time however much else the machine does:
+// they are in a synctest bubble, whose time passes only when all wait.
+
 // when is a workflow with a condition.
 func when(holds func(triage.Delivery) bool) *triage.Definition[string] {
 	return triage.New("some_workflow", idle, triage.On("sentry.issue.created"), triage.When(holds))
 }
 
 func TestAConditionSeesTheDelivery(t *testing.T) {
-	w := when(func(d triage.Delivery) bool { return d.IssueID == "1" && d.Field("data.issue.lastSeen") != "" })
-	for issue, want := range map[string]bool{"1": true, "2": false} {
-		if got, err := w.Accepts(about(issue, "2026-11-25T12:34:56Z")); got != want || err != nil {
-			t.Errorf("issue %s: %t, %v", issue, got, err)
+	synctest.Test(t, func(t *testing.T) {
+		w := when(func(d triage.Delivery) bool { return d.IssueID == "1" && d.Field("data.issue.lastSeen") != "" })
+		for issue, want := range map[string]bool{"1": true, "2": false} {
+			if got, err := w.Accepts(about(issue, "2026-11-25T12:34:56Z")); got != want || err != nil {
+				t.Errorf("issue %s: %t, %v", issue, got, err)
+			}
 		}
-	}
-	if got, err := triage.New("some_workflow", idle, triage.On("sentry.issue.created")).Accepts(triage.Delivery{}); !got || err != nil {
-		t.Errorf("without a condition: %t, %v", got, err)
-	}
+		if got, err := triage.New("some_workflow", idle, triage.On("sentry.issue.created")).Accepts(triage.Delivery{}); !got || err != nil {
+			t.Errorf("without a condition: %t, %v", got, err)
+		}
+	})
 }
 
 func TestAConditionThatPanicsHoldsAndSaysWhy(t *testing.T) {
-	w := when(func(triage.Delivery) bool { panic("no such project") })
-	for range 10 { // none is used up
-		if got, err := w.Accepts(triage.Delivery{}); !got || err == nil || !strings.Contains(err.Error(), "no such project") {
-			t.Errorf("it says %t, %v", got, err)
+	synctest.Test(t, func(t *testing.T) {
+		w := when(func(triage.Delivery) bool { panic("no such project") })
+		for range 10 { // none is used up
+			if got, err := w.Accepts(triage.Delivery{}); !got || err == nil || !strings.Contains(err.Error(), "no such project") {
+				t.Errorf("it says %t, %v", got, err)
+			}
 		}
-	}
+	})
 }
 
 func TestAConditionThatIsTooSlowHoldsAndSaysWhy(t *testing.T) {
@@ -149,14 +156,16 @@ func TestManyMayAskAQuickConditionAtOnce(t *testing.T) {
 }
 
 func TestLittleIsToldOfAPanicInACondition(t *testing.T) {
-	w := when(func(triage.Delivery) bool { panic("a bug\n" + strings.Repeat("x", 1<<20)) })
-	holds, err := w.Accepts(triage.Delivery{})
-	if !holds || err == nil {
-		t.Fatalf("it says %t, %v", holds, err)
-	}
-	if text := err.Error(); len(text) > 400 || strings.Contains(text, "\n") || !strings.Contains(text, "a bug") {
-		t.Errorf("%d bytes are told: %.80q", len(text), text)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := when(func(triage.Delivery) bool { panic("a bug\n" + strings.Repeat("x", 1<<20)) })
+		holds, err := w.Accepts(triage.Delivery{})
+		if !holds || err == nil {
+			t.Fatalf("it says %t, %v", holds, err)
+		}
+		if text := err.Error(); len(text) > 400 || strings.Contains(text, "\n") || !strings.Contains(text, "a bug") {
+			t.Errorf("%d bytes are told: %.80q", len(text), text)
+		}
+	})
 }
 
 func TestWhenNeedsAFunction(t *testing.T) {
@@ -201,29 +210,31 @@ func TestARunAsksItsConditionItselfIfItIsToldTo(t *testing.T) {
 		"it panics":                 {[]triage.Option{on, triage.When(func(triage.Delivery) bool { panic("no") })}, `{}`, true, "ran"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := environment(t)
-			triage.Register(e, []triage.Workflow{triage.New("some_workflow", ran, tt.options...)})
-			if tt.asks {
-				if err := e.SetMemoOnStart(map[string]any{triage.MemoCondition: true}); err != nil {
+			synctest.Test(t, func(t *testing.T) {
+				e := environment(t)
+				triage.Register(e, []triage.Workflow{triage.New("some_workflow", ran, tt.options...)})
+				if tt.asks {
+					if err := e.SetMemoOnStart(map[string]any{triage.MemoCondition: true}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				env := triage.Envelope{EventType: "sentry.issue.created"}
+				if err := env.Body.UnmarshalJSON([]byte(tt.body)); err != nil {
 					t.Fatal(err)
 				}
-			}
-			env := triage.Envelope{EventType: "sentry.issue.created"}
-			if err := env.Body.UnmarshalJSON([]byte(tt.body)); err != nil {
-				t.Fatal(err)
-			}
-			e.ExecuteWorkflow("some_workflow", env)
-			var got any
-			if err := e.GetWorkflowResult(&got); err != nil {
-				t.Fatal(err)
-			}
-			text, _ := got.(string)
-			if skipped, ok := got.(map[string]any); ok {
-				text, _ = skipped["skipped"].(string)
-			}
-			if text != tt.want {
-				t.Errorf("the result is %v, want %s", got, tt.want)
-			}
+				e.ExecuteWorkflow("some_workflow", env)
+				var got any
+				if err := e.GetWorkflowResult(&got); err != nil {
+					t.Fatal(err)
+				}
+				text, _ := got.(string)
+				if skipped, ok := got.(map[string]any); ok {
+					text, _ = skipped["skipped"].(string)
+				}
+				if text != tt.want {
+					t.Errorf("the result is %v, want %s", got, tt.want)
+				}
+			})
 		})
 	}
 }
