@@ -56,7 +56,7 @@ func (p *Planner) Follow(ctx context.Context, open func(*Table) error) {
 	}
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
-	var now, last [sha256.Size]byte // of what was read, and of what was looked at
+	now, last := p.opened, p.opened // of what was read, and of what was looked at
 	for {
 		select {
 		case <-ctx.Done():

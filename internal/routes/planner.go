@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"crypto/sha256"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -19,7 +20,8 @@ type Planner struct {
 	integrations []config.Integration
 	log          *slog.Logger
 	table        atomic.Pointer[Table]
-	path         string // of the file; "" is none
+	path         string            // of the file; "" is none
+	opened       [sha256.Size]byte // what was in it at first, see digest
 
 	mu      sync.Mutex
 	unsure  map[string]time.Time // when the log was last told of a workflow
@@ -44,11 +46,15 @@ func OpenPlanner(path string, workflows []triage.Workflow, integrations []config
 	if path == "" {
 		return p, nil
 	}
-	table, err := Load(path, workflows, integrations)
+	text, err := read(path)
 	if err != nil {
 		return nil, err
 	}
-	p.path = path
+	table, err := Parse(text, workflows, integrations)
+	if err != nil {
+		return nil, err
+	}
+	p.path, p.opened = path, digest(text, nil)
 	p.table.Store(table)
 	return p, nil
 }

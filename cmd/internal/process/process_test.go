@@ -81,7 +81,7 @@ func TestMain(m *testing.M) {
 	// Whatever else is in the list, these are those that the tests count.
 	workflows.All = triage.List(triageissue.Workflow, logcomment.Workflow, slowWorkflow, stumbling, holding)
 	activities.All = append(activities.All, slowActivity, heldActivity)
-	devservertest.Main(m, devserver.Options{Namespaces: []string{"mobile", "bare"}})
+	devservertest.Main(m, devserver.Options{Namespaces: []string{"mobile", "bare", "routed"}})
 }
 
 var integrations = []config.Integration{

@@ -83,12 +83,12 @@ func routeTo(namespace string) string {
 }
 
 func TestARouteLeadsToANamespaceOfItsOwnAlsoWhenItComesLater(t *testing.T) {
-	file := newRoutesFile(t, routeTo("mobile"))
+	file := newRoutesFile(t, routeTo("bare"))
 	public, admin, _ := runIngressWithRoutes(t, devservertest.Server().Address, t.TempDir(), file)
 	if answer := sendAndWait(t, public, integrations[0], "comment.created", 1); answer.Status != starter.Ignored {
 		t.Errorf("what is in no route was answered %+v", answer)
 	}
-	for _, namespace := range []string{"mobile", "bare"} {
+	for _, namespace := range []string{"bare", "routed"} {
 		file.replace(t, routeTo(namespace))
 		enough := time.Now().Add(30 * time.Second)
 		for {
