@@ -232,6 +232,12 @@ func TestDoTakesOtherLimits(t *testing.T) {
 	if got.err == nil || f.made() != 3 || got.took != 3*time.Second {
 		t.Errorf("%d attempts in %s, then %v", f.made(), got.took, got.err)
 	}
+	f.reset(1000)
+	if got = run(t, f.attempt, func(ctx workflow.Context, a step) (string, error) {
+		return triage.Do(ctx, a, "in", triage.Attempts(1))
+	}); got.err == nil || f.made() != 1 || got.took != 0 {
+		t.Errorf("%d attempts in %s, then %v", f.made(), got.took, got.err)
+	}
 	got = run(t, timeouts, func(ctx workflow.Context, a step) (string, error) {
 		return triage.Do(ctx, a, "in", triage.Attempts(3), triage.Timeout(5*time.Minute))
 	})
