@@ -26,6 +26,9 @@ func (l *linter) checkActivities() {
 
 // checkLocal looks at the function of a call of Local.
 func (l *linter) checkLocal(c call) {
+	if len(c.expr.Args) < 2 {
+		return // they are what a function returns
+	}
 	for _, f := range l.functionsOf(c.arg(1), nil) {
 		switch {
 		case f.object == nil:

@@ -62,6 +62,8 @@ func run(ctx workflow.Context, env triage.Envelope) (string, error) {
 	_, _ = triage.Do(ctx, activities.ParseIssue, net.JoinHostPort("host", "1"))
 	_, _ = triage.Do(ctx, chat.Post, "")
 	_, _ = triage.Do(ctx, mail.Send, "")
+	_, _ = triage.Local(parsing(ctx))
+	_, _ = triage.Do(parsing(ctx))
 	_, _ = step(ctx, chat.Post)
 	_, _ = step(ctx, activities.InAField)
 	_, _ = step(ctx, activities.InARange)
@@ -71,6 +73,10 @@ func run(ctx workflow.Context, env triage.Envelope) (string, error) {
 		return "", nil
 	}
 	return "", nil
+}
+
+func parsing(ctx workflow.Context) (workflow.Context, func(context.Context, string) (string, error), string) {
+	return ctx, activities.ParseIssue, ""
 }
 
 // step is given what is looked at where it is called.
