@@ -79,6 +79,9 @@ func start(t *testing.T, c client.Client, queue string, w triage.Workflow) clien
 }
 
 func TestWhatCannotWorkFailsTheRunAtOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a Temporal server")
+	}
 	server := devservertest.Start(t, devserver.Options{})
 	c := dial(t, server, unheard)
 	byLocal := triage.New("by_local", func(ctx workflow.Context, env triage.Envelope) (string, error) {
@@ -134,6 +137,9 @@ func attempts(t *testing.T, c client.Client, run client.WorkflowRun) int32 {
 // While a release is being rolled out, workers of the old one get calls of activities
 // that only the new one has.
 func TestACallThatAnOldWorkerGetsIsMadeByANewOne(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a Temporal server")
+	}
 	server := devservertest.Start(t, devserver.Options{})
 	const queue = "rollout"
 	refused := make(chan struct{}, 100)

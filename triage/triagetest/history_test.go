@@ -64,6 +64,9 @@ func wait(ctx workflow.Context, env triage.Envelope, limits []triage.Limit) (str
 }
 
 func TestHistoryIsRecordedWithoutTheOutsideAndReplayed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a Temporal server")
+	}
 	t.Setenv("TRIAGE_RECORD", "1")
 	w := patient(triage.Attempts(5))
 	var c *chat
@@ -139,6 +142,9 @@ func TestAHistoryThatIsMissingFailsTheTestAndSaysHowToRecordIt(t *testing.T) {
 
 // What the command prints is what the documents tell to store.
 func TestTheHistoryOfARealRunIsReplayed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a Temporal server")
+	}
 	server := devservertest.Start(t, devserver.Options{})
 	logger := log.NewStructuredLogger(slog.New(slog.DiscardHandler))
 	c, err := client.Dial(client.Options{HostPort: server.Address, DataConverter: starter.DataConverter(), Logger: logger})
