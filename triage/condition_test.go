@@ -1,6 +1,7 @@
 package triage_test
 
 import (
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -236,5 +237,24 @@ func TestARunAsksItsConditionItselfIfItIsToldTo(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Whatever its condition says by now.
+func TestARunThatContinuesAsNewDoesNotAskAgain(t *testing.T) {
+	w := triage.New("some_workflow", func(workflow.Context, triage.Envelope) (string, error) { return "ran", nil },
+		triage.On("sentry.issue.created"), triage.When(func(triage.Delivery) bool { return false }))
+	for name, want := range map[string]string{"": "does not hold", "the-run-before": "ran"} {
+		e := environment(t)
+		triage.Register(e, []triage.Workflow{w})
+		if err := e.SetMemoOnStart(map[string]any{triage.MemoCondition: true}); err != nil {
+			t.Fatal(err)
+		}
+		e.SetContinuedExecutionRunID(name)
+		e.ExecuteWorkflow("some_workflow", triage.Envelope{EventType: "sentry.issue.created"})
+		var got any
+		if err := e.GetWorkflowResult(&got); err != nil || !strings.Contains(fmt.Sprint(got), want) {
+			t.Errorf("after %q the result is %v, %v", name, got, err)
+		}
 	}
 }

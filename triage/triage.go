@@ -202,7 +202,9 @@ const MemoCondition = "SentryCondition"
 
 // execute is the workflow as Temporal knows it.
 func (d *Definition[Out]) execute(ctx workflow.Context, env Envelope) (any, error) {
-	if _, asks := workflow.GetInfo(ctx).Memo.GetFields()[MemoCondition]; asks {
+	info := workflow.GetInfo(ctx)
+	// A run that goes on as a new one hands its memo on, and was let through long ago.
+	if _, asks := info.Memo.GetFields()[MemoCondition]; asks && info.ContinuedExecutionRunID == "" {
 		// What it says is recorded, with or without a condition: so one can be
 		// added, changed and taken away while runs are open.
 		var said answer
