@@ -80,20 +80,29 @@ func TestThePageTellsWhyNothingRuns(t *testing.T) {
 }
 
 func TestANamespaceThatIsAddedIsAskedAbout(t *testing.T) {
-	asked := make(chan struct{}, 1)
-	w := admin.NewWatch(nil, slog.New(slog.DiscardHandler))
+	asking := func(name string) (admin.Namespace, chan struct{}) {
+		asked := make(chan struct{}, 1)
+		return admin.Namespace{Connection: "c", Name: name, Ask: func(context.Context) error {
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			return nil
+		}}, asked
+	}
+	first, askedFirst := asking("first")
+	later, askedLater := asking("later")
+	w := admin.NewWatch([]admin.Namespace{first}, slog.New(slog.DiscardHandler))
 	go w.Run(t.Context())
-	added := admin.Namespace{Connection: "c", Name: "later", Ask: func(context.Context) error {
-		select {
-		case asked <- struct{}{}:
-		default:
-		}
-		return nil
-	}}
-	w.Add(added)
-	w.Add(added)
-	<-asked
-	if states := w.States(); len(states) != 1 || states[0].Namespace != "later" {
+	<-askedFirst // so it runs
+	w.Add(later)
+	w.Add(later)
+	select {
+	case <-askedLater:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it is not asked about")
+	}
+	if states := w.States(); len(states) != 2 || states[1].Namespace != "later" {
 		t.Errorf("the states are %+v", states)
 	}
 }
