@@ -199,6 +199,7 @@ func TestWhileRoutesChangeNoDeliveryIsLostOrDoubledOrPlannedByHalfAFile(t *testi
 	var mu sync.Mutex
 	answered := map[string]int{} // runs by namespace and workflow ID
 	byPair := map[string]int{}
+	refused := map[string]bool{} // Request-IDs that a disk which is busy has had answered 500
 	var last atomic.Pointer[string] // the pair of an answer that came lately
 	none := ""
 	last.Store(&none)
@@ -224,9 +225,16 @@ func TestWhileRoutesChangeNoDeliveryIsLostOrDoubledOrPlannedByHalfAFile(t *testi
 	for range 16 {
 		senders.Go(func() {
 			for range ticks {
+				id := sentry.NewRequestID()
 				answer, err := hook.Send(t.Context(), hook.Delivery{
-					URL: public + "/webhooks/sentry", Secret: integrations[0].Secrets[0].Reveal(), Resource: "issue", RequestID: sentry.NewRequestID(), Body: body,
+					URL: public + "/webhooks/sentry", Secret: integrations[0].Secrets[0].Reveal(), Resource: "issue", RequestID: id, Body: body,
 				})
+				if err == nil && answer.Code == http.StatusInternalServerError {
+					mu.Lock()
+					refused[id] = true
+					mu.Unlock()
+					continue
+				}
 				if err != nil || answer.Code != http.StatusAccepted {
 					t.Errorf("answered %+v, %v", answer, err)
 					continue
@@ -281,8 +289,10 @@ func TestWhileRoutesChangeNoDeliveryIsLostOrDoubledOrPlannedByHalfAFile(t *testi
 			t.Errorf("%s was answered %d times, and is started: %t", run, n, temporal.runs[run])
 		}
 	}
-	if len(temporal.runs) != len(answered) {
-		t.Errorf("%d runs were answered, and %d are started", len(answered), len(temporal.runs))
+	for run := range temporal.runs {
+		if id := run[strings.LastIndex(run, ":")+1:]; answered[run] == 0 && !refused[id] {
+			t.Errorf("%s is started, and was not answered", run)
+		}
 	}
-	t.Logf("%v", byPair)
+	t.Logf("%v, and %d answered 500", byPair, len(refused))
 }
