@@ -199,7 +199,7 @@ func TestWhileRoutesChangeNoDeliveryIsLostOrDoubledOrPlannedByHalfAFile(t *testi
 	var mu sync.Mutex
 	answered := map[string]int{} // runs by namespace and workflow ID
 	byPair := map[string]int{}
-	refused := map[string]bool{} // Request-IDs that a disk which is busy has had answered 500
+	refused := map[string]bool{}    // Request-IDs that a disk which is busy has had answered 500
 	var last atomic.Pointer[string] // the pair of an answer that came lately
 	none := ""
 	last.Store(&none)
