@@ -28,6 +28,8 @@ const (
 	// MaxRoutes is in routes, and maxList in what a list of one of them has.
 	MaxRoutes = 1000
 	maxList   = 100
+	// maxNamespaces is how many namespaces routes name: each is a connection.
+	maxNamespaces = 50
 	// maxProblems is what is told of what is wrong.
 	maxProblems = 100
 )
@@ -60,7 +62,7 @@ func (e ProblemsError) Error() string {
 //
 // It takes bounded memory and time whatever it is given.
 func Parse(file []byte, workflows []triage.Workflow, integrations []config.Integration) (*Table, error) {
-	p := &parser{compiled: map[string]triage.Workflow{}, lines: map[string]int{}}
+	p := &parser{compiled: map[string]triage.Workflow{}, lines: map[string]int{}, namespaces: map[string]bool{}}
 	for _, w := range workflows {
 		p.compiled[w.Name()] = w
 	}
@@ -94,6 +96,7 @@ type parser struct {
 	compiled     map[string]triage.Workflow
 	integrations []string
 	lines        map[string]int // of routes, by what they are for
+	namespaces   map[string]bool
 	problems     []Problem
 	warnings     []Problem
 }
@@ -350,6 +353,10 @@ func (p *parser) route(n *yaml.Node) Route {
 			})
 		case "namespace":
 			r.Namespace = p.name(value, key, validTemporal, "1 to 200 printable ASCII characters without blanks")
+			before := len(p.namespaces)
+			if p.namespaces[r.Namespace] = true; before == maxNamespaces && len(p.namespaces) > before {
+				p.bad(value, "the routes have more than %d namespaces", maxNamespaces)
+			}
 		case "task_queue":
 			r.TaskQueue = p.name(value, key, validTemporal, "1 to 200 printable ASCII characters without blanks")
 		case "per_issue":

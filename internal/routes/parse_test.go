@@ -1,7 +1,6 @@
 package routes_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -177,7 +176,6 @@ routes:
 		t.Errorf("not listed are %q", got)
 	}
 	places := table.Places()
-	slices.SortFunc(places, func(a, b routes.Place) int { return strings.Compare(a.Integration, b.Integration) })
 	if want := []routes.Place{{"backend", "payments"}, {"mobile", "payments"}}; !slices.Equal(places, want) {
 		t.Errorf("places %v", places)
 	}
@@ -240,6 +238,12 @@ func TestAHostileFileIsRefused(t *testing.T) {
 	if _, problems := parse(one("# " + strings.Repeat("x", routes.MaxFile-len(one("# "))))); problems != nil {
 		t.Errorf("as large as it may be, it is refused: %v", problems)
 	}
+	if _, problems := parse(manyNamespaces(51)); len(problems) != 1 {
+		t.Errorf("with too many namespaces it has the problems %v", problems)
+	}
+	if _, problems := parse(manyNamespaces(50)); problems != nil {
+		t.Errorf("with as many namespaces as it may have, it is refused: %v", problems)
+	}
 	if _, problems := parse(manyRoutes(routes.MaxRoutes)); problems != nil {
 		t.Errorf("with as many routes as it may have, it is refused: %v", problems)
 	}
@@ -276,6 +280,16 @@ func manyRoutes(n int) string {
 	return b.String()
 }
 
+// manyNamespaces is a file with n namespaces, each of which two routes have.
+func manyNamespaces(n int) string {
+	var b strings.Builder
+	b.WriteString("routes:\n")
+	for i := range 2 * n {
+		fmt.Fprintf(&b, "  - {workflow: w%d, events: [sentry.issue.created], namespace: n%d}\n", i, i%n)
+	}
+	return b.String()
+}
+
 func TestOnlyAFileIsRead(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := routes.Load(dir, compiledIn, configured); err == nil {
@@ -284,8 +298,8 @@ func TestOnlyAFileIsRead(t *testing.T) {
 	if _, err := routes.Load(filepath.Join(dir, "none"), compiledIn, configured); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without a file: %v", err)
 	}
-	large := filepath.Join(dir, "large")
-	if err := os.WriteFile(large, bytes.Repeat([]byte(" "), routes.MaxFile+1), 0o600); err != nil {
+	large := filepath.Join(dir, "large") // the beginning of it would be right
+	if err := os.WriteFile(large, []byte(taken1+"#"+strings.Repeat("x", routes.MaxFile-len(taken1))), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := routes.Load(large, compiledIn, configured); err == nil {

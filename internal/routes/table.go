@@ -1,6 +1,8 @@
 package routes
 
 import (
+	"cmp"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -160,19 +162,17 @@ type Place struct{ Integration, Namespace string }
 
 // Places returns the places that routes name, beside the integrations' own.
 func (t *Table) Places() []Place {
-	var all []Place
+	all := map[Place]bool{}
 	for _, r := range t.routes {
-		if r.Namespace == "" {
-			continue
-		}
 		for name := range t.integrations {
-			at := Place{Integration: name, Namespace: r.Namespace}
-			if lets(r.Integrations, name) && !slices.Contains(all, at) {
-				all = append(all, at)
+			if r.Namespace != "" && lets(r.Integrations, name) {
+				all[Place{Integration: name, Namespace: r.Namespace}] = true
 			}
 		}
 	}
-	return all
+	return slices.SortedFunc(maps.Keys(all), func(a, b Place) int {
+		return cmp.Or(cmp.Compare(a.Integration, b.Integration), cmp.Compare(a.Namespace, b.Namespace))
+	})
 }
 
 func lets(list []string, s string) bool { return len(list) == 0 || slices.Contains(list, s) }
