@@ -217,7 +217,7 @@ func TestAHostileFileIsRefused(t *testing.T) {
 		"a key for all":        room("x: "),
 		"one long key":         "? " + room("k") + "\n: v",
 		"anchors":              "routes: [" + room("&a a,") + "]",
-		"many unknown keys":    manyKeys(),
+		"many unknown keys":    manyKeys(20_000),
 		"too many routes":      manyRoutes(routes.MaxRoutes + 1),
 		"too many entries":     one("projects: [p" + strings.Join(numbers(101), ",p") + "]"),
 		"an endless text":      "routes: \"" + room("\\u0041"),
@@ -262,9 +262,27 @@ func numbers(n int) []string {
 	return all
 }
 
-func manyKeys() string {
+func TestOfManyProblemsTheFirstAreToldAndHowManyMoreThereAre(t *testing.T) {
+	for n, last := range map[int]string{99: "not known", 100: "not known", 101: "and 2 more", 150: "and 51 more"} {
+		_, problems := parse(taken1 + manyKeys(n))
+		if len(problems) != min(n, 100) {
+			t.Fatalf("of %d problems %d are told", n, len(problems))
+		}
+		for i, p := range problems {
+			if p.Line != 3+i || i < len(problems)-1 && !strings.Contains(p.Text, "not known") {
+				t.Errorf("of %d problems number %d is %s", n, i, p)
+			}
+		}
+		if p := problems[len(problems)-1]; !strings.Contains(p.Text, last) {
+			t.Errorf("of %d problems the last is %s, want %s", n, p, last)
+		}
+	}
+}
+
+// manyKeys is n lines with a key nobody knows each.
+func manyKeys(n int) string {
 	var b strings.Builder
-	for i := range 20_000 {
+	for i := range n {
 		fmt.Fprintf(&b, "k%x: 1\n", i)
 	}
 	return b.String()
