@@ -80,6 +80,13 @@ func TestACallThatCannotWorkFailsTheRunAndSaysWhere(t *testing.T) {
 			if want := fmt.Sprintf("%s.go:%d: ", file, n+1); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), tt.naming) {
 				t.Errorf("the run's error is %v, want one that names %s and %s", err, want, tt.naming)
 			}
+			kind := "Mistake"
+			if strings.Contains(tt.naming, "registered") {
+				kind = "NotRegistered"
+			}
+			if wrong, ok := errors.AsType[*temporal.ApplicationError](err); !ok || wrong.Type() != kind || !wrong.NonRetryable() {
+				t.Errorf("the run's error is of another type: %#v", err)
+			}
 			if took != 0 {
 				t.Errorf("it took %s", took)
 			}
@@ -104,14 +111,20 @@ func TestAMistakeThatARunPassesOverFailsItInTheEnd(t *testing.T) {
 // activity that the one which gets the call does not know yet.
 func TestACallOfWhatTheCallerKnowsIsRepeated(t *testing.T) {
 	var c *chat
-	took, err := runToEnd(t, func(ctx workflow.Context) error {
-		_, err := triage.Do(ctx, c.Post, "in", triage.Attempts(3))
-		return err
-	}, &chat{})
-	if _, ok := errors.AsType[*temporal.ActivityError](err); !ok || took != 3*time.Second {
-		t.Errorf("after %s: %v", took, err)
+	for name, a := range map[string]step{"a method": c.Post, "a function": lower} {
+		t.Run(name, func(t *testing.T) {
+			took, err := runToEnd(t, func(ctx workflow.Context) error {
+				_, err := triage.Do(ctx, a, "in", triage.Attempts(3))
+				return err
+			}, &chat{}, lower)
+			if _, ok := errors.AsType[*temporal.ActivityError](err); !ok || took != 3*time.Second {
+				t.Errorf("after %s: %v", took, err)
+			}
+		})
 	}
 }
+
+func lower(_ context.Context, text string) (string, error) { return strings.ToLower(text), nil }
 
 // runToEnd returns what becomes of a run on a worker that has only upper registered,
 // and took known to be.

@@ -1,7 +1,9 @@
 package triage_test
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
@@ -9,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
 	"sentry-temporal/triage"
@@ -212,7 +216,10 @@ func TestARunAsksItsConditionItselfIfItIsToldTo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := environment(t)
+				var logged bytes.Buffer
+				var suite testsuite.WorkflowTestSuite
+				suite.SetLogger(log.NewStructuredLogger(slog.New(slog.NewTextHandler(&logged, nil))))
+				e := suite.NewTestWorkflowEnvironment()
 				triage.Register(e, []triage.Workflow{triage.New("some_workflow", ran, tt.options...)})
 				if tt.asks {
 					if err := e.SetMemoOnStart(map[string]any{triage.MemoCondition: true}); err != nil {
@@ -234,6 +241,9 @@ func TestARunAsksItsConditionItselfIfItIsToldTo(t *testing.T) {
 				}
 				if text != tt.want {
 					t.Errorf("the result is %v, want %s", got, tt.want)
+				}
+				if said := strings.Contains(logged.String(), "condition is not known"); said != (name == "it panics") {
+					t.Errorf("logged is %s", logged.String())
 				}
 			})
 		})

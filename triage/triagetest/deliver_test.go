@@ -173,3 +173,24 @@ func TestActivitiesAreRepeatedAsTheirPolicySays(t *testing.T) {
 		t.Errorf("with no end: %q after %d attempts, %v", got, attempts, err)
 	}
 }
+
+// That of the test environment stays at the first one.
+func TestPausesWithoutALimitAreThoseOfAServer(t *testing.T) {
+	attempts := 0
+	heals := func(context.Context, string) (string, error) {
+		if attempts++; attempts <= 10 {
+			return "", errors.New("connection refused")
+		}
+		return "healed", nil
+	}
+	plain := define(func(ctx workflow.Context, _ triage.Envelope) (string, error) {
+		start := workflow.Now(ctx)
+		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Second})
+		err := workflow.ExecuteActivity(ctx, lookup, "in").Get(ctx, nil)
+		return workflow.Now(ctx).Sub(start).String(), err
+	})
+	// 1+2+4+8+16+32+64+100+100+100 seconds.
+	if got, err := triagetest.Run(t, plain, payload(t, "issue.created.json"), triagetest.Replace(lookup, heals)); err != nil || got != "7m7s" {
+		t.Errorf("it took %s: %v", got, err)
+	}
+}
