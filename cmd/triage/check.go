@@ -45,8 +45,9 @@ func newCheck() *cobra.Command {
 		Short: "Say what is wrong with the configuration, Temporal and the disk",
 		Long: `Reads the variables of ingress and worker, or of the one that is named, and says
 all that is wrong with them and with the file of the routes. Then it asks Temporal
-for each namespace and its search attributes, and writes a file to the disk of the
-journal and takes it away again. It disturbs no program that runs.
+for each namespace and its search attributes, and whether a worker polls the task
+queues of the routes, and writes a file to the disk of the journal and takes it
+away again. It disturbs no program that runs.
 
 Warnings are no failure.`,
 		Example: `  triage check
@@ -203,6 +204,25 @@ func checkTemporal(ctx context.Context, cfg config.Common, table *routes.Table, 
 			f.Status, f.Says = statusError, "search attributes "+c.Lacks+": triage setup adds those that are missing"
 		}
 		findings = append(findings, f)
+	}
+	if table != nil {
+		findings = append(findings, checkQueues(ctx, connections, table, program)...)
+	}
+	return findings
+}
+
+// checkQueues warns of the task queues of routes that nobody polls: runs wait there
+// in silence. What is wrong with a namespace is told already.
+func checkQueues(ctx context.Context, connections *starter.Connections, table *routes.Table, program string) []finding {
+	type queue struct{ namespace, name string }
+	seen := map[queue]bool{}
+	var findings []finding
+	for _, q := range table.Queues() {
+		polled, err := connections.Polled(ctx, q.Integration, q.Namespace, q.TaskQueue)
+		if of := (queue{q.Namespace, q.TaskQueue}); err == nil && !polled && !seen[of] {
+			seen[of] = true
+			findings = append(findings, finding{statusWarning, program, "task queue " + q.TaskQueue + " in namespace " + q.Namespace, "no worker polls it: the runs that routes start there wait"})
+		}
 	}
 	return findings
 }

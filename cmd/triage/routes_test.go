@@ -2,12 +2,20 @@ package main
 
 import (
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"sentry-temporal/internal/devserver/devservertest"
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 )
@@ -152,11 +160,42 @@ func TestRoutesAreNotPlannedForWhatIsNeitherSampleNorFile(t *testing.T) {
 	}
 }
 
+func TestCheckIsContentWithATaskQueueThatIsPolled(t *testing.T) {
+	path := routesFile(t, strings.ReplaceAll(rightRoutes, "ready", "mobile"))
+	configured(t, "INTEGRATIONS=backend,mobile", "BACKEND_CLIENT_SECRET="+hush, "MOBILE_CLIENT_SECRET="+hush+hush, "BACKEND_NAMESPACE=mobile", "MOBILE_NAMESPACE=mobile", "ROUTES_FILE="+path)
+	c, err := client.Dial(client.Options{HostPort: devservertest.Server().Address, Namespace: "mobile", Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	polling := worker.New(c, "pay-node", worker.Options{})
+	polling.RegisterWorkflowWithOptions(func(workflow.Context) error { return nil }, workflow.RegisterOptions{Name: "w"})
+	if err := polling.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer polling.Stop()
+	for enough := time.Now().Add(20 * time.Second); ; {
+		_, findings := findingsOf(t, "ingress")
+		if !has(findings, statusWarning, "ingress", "task queue sentry in namespace mobile", "polls") {
+			t.Fatalf("of a task queue that nobody polls it says %v", findings)
+		}
+		if !has(findings, statusWarning, "ingress", "task queue pay-node", "") {
+			return
+		}
+		if time.Now().After(enough) {
+			t.Fatalf("of a task queue that is polled it says %v", findings)
+		}
+	}
+}
+
 func TestCheckAndSetupLookAtTheRoutes(t *testing.T) {
 	path := routesFile(t, strings.ReplaceAll(rightRoutes, "ready", "routed"))
 	configured(t, "INTEGRATIONS=backend,mobile", "BACKEND_CLIENT_SECRET="+hush, "MOBILE_CLIENT_SECRET="+hush+hush, "BACKEND_NAMESPACE=ready", "MOBILE_NAMESPACE=ready", "ROUTES_FILE="+path)
 	if _, findings := findingsOf(t, "ingress"); !has(findings, statusError, "ingress", "namespace routed at ", "SentryIssueId") || !has(findings, statusWarning, "ingress", "ROUTES_FILE", "5:36: ") {
 		t.Errorf("before setup check says %v", findings)
+	}
+	if _, findings := findingsOf(t, "ingress"); !has(findings, statusWarning, "ingress", "task queue pay-node in namespace routed", "polls") {
+		t.Errorf("of a task queue that nobody polls check says %v", findings)
 	}
 	if said := lineOf(succeed(t, "setup"), "routed"); !strings.Contains(said, "SentryIssueId") {
 		t.Errorf("setup says %q of the namespace of a route", said)

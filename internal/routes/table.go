@@ -160,6 +160,27 @@ func (t *Table) Warnings() []Problem { return t.warnings }
 // Place is where runs of an integration may be planned to live.
 type Place struct{ Integration, Namespace string }
 
+// Queue is a task queue that runs of an integration may be planned for.
+type Queue struct {
+	Place
+	TaskQueue string
+}
+
+// Queues returns the task queues of all that may be planned.
+func (t *Table) Queues() []Queue {
+	all := map[Queue]bool{}
+	for _, r := range t.routes {
+		for name, integration := range t.integrations {
+			if lets(r.Integrations, name) {
+				all[Queue{Place{name, cmp.Or(r.Namespace, integration.Namespace)}, cmp.Or(r.TaskQueue, integration.TaskQueue)}] = true
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(all), func(a, b Queue) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.TaskQueue, b.TaskQueue), cmp.Compare(a.Integration, b.Integration))
+	})
+}
+
 // Places returns the places that routes name, beside the integrations' own.
 func (t *Table) Places() []Place {
 	all := map[Place]bool{}
@@ -293,18 +314,12 @@ func (t *Table) operation(r *route, d *sentry.Delivery) Operation {
 		Kind:         Start,
 		Workflow:     r.Workflow,
 		Integration:  d.Integration,
-		Namespace:    r.Namespace,
-		TaskQueue:    r.TaskQueue,
+		Namespace:    cmp.Or(r.Namespace, integration.Namespace),
+		TaskQueue:    cmp.Or(r.TaskQueue, integration.TaskQueue),
 		Priority:     priorityOf(d.Level),
 		FairnessKey:  fairnessKey(d.Integration, d.Project),
 		Condition:    !r.Compiled,
 		Uncompressed: r.Uncompressed,
-	}
-	if o.Namespace == "" {
-		o.Namespace = integration.Namespace
-	}
-	if o.TaskQueue == "" {
-		o.TaskQueue = integration.TaskQueue
 	}
 	key, shared := r.keying.Of(*d)
 	o.WorkflowID, o.Shared = r.Workflow+":"+d.Integration+":"+key, shared

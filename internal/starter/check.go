@@ -2,7 +2,10 @@ package starter
 
 import (
 	"context"
+	"fmt"
 	"sync"
+
+	enumspb "go.temporal.io/api/enums/v1"
 )
 
 // Checked is what Temporal says of a namespace that integrations have.
@@ -34,4 +37,15 @@ func (c *Connections) Check(ctx context.Context) []Checked {
 	}
 	asking.Wait()
 	return all
+}
+
+// Polled reports whether somebody has asked lately for the workflow tasks of a task
+// queue, in a namespace of the connection of integration.
+func (c *Connections) Polled(ctx context.Context, integration, namespace, taskQueue string) (bool, error) {
+	to, ok := c.Client(integration, namespace)
+	if !ok {
+		return false, fmt.Errorf("integration %s with namespace %s: %w", integration, namespace, ErrNotConfigured)
+	}
+	described, err := to.DescribeTaskQueue(ctx, taskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
+	return len(described.GetPollers()) > 0, err
 }
