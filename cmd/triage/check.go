@@ -164,7 +164,7 @@ func checkDisk(dir string, maxBytes int64) finding {
 func checkRoutes(cfg config.Ingress) (*routes.Table, []finding) {
 	const about = "ROUTES_FILE"
 	table, err := process.Routes(cfg.RoutesFile, cfg.Integrations)
-	if err != nil { // it was right a moment ago
+	if err != nil { // the ingress would start with the routes that it used last
 		return nil, []finding{{statusError, "ingress", about, err.Error()}}
 	}
 	findings := []finding{{statusOK, "ingress", about, summaryOf(table)}}

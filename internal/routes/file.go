@@ -97,6 +97,7 @@ func (p *Planner) replace(ctx context.Context, text []byte, err error, open func
 	}
 	same := table.same(p.Table())
 	p.table.Store(table)
+	p.keep(text)
 	switch again := p.note(""); {
 	case !same:
 		p.log.InfoContext(ctx, "the routes have changed", keyRoutes, len(table.Routes()))

@@ -2,7 +2,10 @@ package routes
 
 import (
 	"crypto/sha256"
+	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +24,9 @@ type Planner struct {
 	log          *slog.Logger
 	table        atomic.Pointer[Table]
 	path         string            // of the file; "" is none
+	last         string            // where what is used of it is kept, see LastFile
 	opened       [sha256.Size]byte // what was in it at first, see digest
+	text         []byte            // what the table at first was made of
 
 	mu      sync.Mutex
 	unsure  map[string]time.Time // when the log was last told of a workflow
@@ -39,24 +44,70 @@ func NewPlanner(workflows []triage.Workflow, integrations []config.Integration, 
 	return p
 }
 
+// LastFile is the name of the file beside the journal that has a copy of the routes
+// that were used last: a restart with a wrong file is no reason to lose deliveries.
+const LastFile = "routes.last.yaml"
+
 // OpenPlanner returns a Planner of the file at path, or without one if that is
-// "". The error is a [ProblemsError] if it is for what is in the file.
-func OpenPlanner(path string, workflows []triage.Workflow, integrations []config.Integration, log *slog.Logger) (*Planner, error) {
+// "". Where that cannot be used, the copy in the directory dir is, see
+// [Planner.Keep]. The error is a [ProblemsError] if it is for what is in the file.
+func OpenPlanner(path, dir string, workflows []triage.Workflow, integrations []config.Integration, log *slog.Logger) (*Planner, error) {
 	p := NewPlanner(workflows, integrations, log)
+	p.last = filepath.Join(dir, LastFile)
 	if path == "" {
 		return p, nil
 	}
 	text, err := read(path)
-	if err != nil {
-		return nil, err
+	p.path, p.opened = path, digest(text, err)
+	var table *Table
+	if err == nil {
+		table, err = Parse(text, workflows, integrations)
 	}
-	table, err := Parse(text, workflows, integrations)
 	if err != nil {
-		return nil, err
+		last, kept := read(p.last)
+		if kept == nil {
+			table, kept = Parse(last, workflows, integrations)
+		}
+		if kept != nil {
+			return nil, err
+		}
+		text = last
+		p.problem = err.Error()
+		log.Error("the file of the routes cannot be used, the routes that were used last are", telemetry.KeyError, err.Error())
 	}
-	p.path, p.opened = path, digest(text, nil)
+	p.text = text
 	p.table.Store(table)
 	return p, nil
+}
+
+// Keep keeps a copy of what is used of the file, now and whenever that changes, for
+// the next Planner. Without a file there is none. The directory must belong to this
+// process.
+func (p *Planner) Keep() {
+	if p.path == "" {
+		_ = os.Remove(p.last) // mostly it is not there
+		return
+	}
+	p.keep(p.text)
+}
+
+func (p *Planner) keep(text []byte) {
+	if err := replaceFile(p.last, text); err != nil {
+		p.log.Warn("the routes are not kept for the next start", telemetry.KeyError, err.Error())
+	}
+}
+
+// replaceFile puts a new file in the place of the one that is there.
+func replaceFile(path string, text []byte) error {
+	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 // Table returns the table that there is at the moment.

@@ -226,6 +226,7 @@ func TestAConditionThatPanicsIsToldOfOnceAMinute(t *testing.T) {
 type followed struct {
 	*routes.Planner
 	path string
+	dir  string // of the copy of what is used
 	log  lines
 	fail atomic.Pointer[error] // of what opens the places of a table
 }
@@ -251,10 +252,10 @@ func (l *lines) String() string {
 // follow runs in a bubble of synctest.
 func follow(t *testing.T, file string) *followed {
 	t.Helper()
-	f := &followed{path: filepath.Join(t.TempDir(), "routes.yaml")}
+	f := &followed{path: filepath.Join(t.TempDir(), "routes.yaml"), dir: t.TempDir()}
 	f.write(t, file)
 	var err error
-	if f.Planner, err = routes.OpenPlanner(f.path, compiledIn, configured, slog.New(slog.NewTextHandler(&f.log, nil))); err != nil {
+	if f.Planner, err = routes.OpenPlanner(f.path, f.dir, compiledIn, configured, slog.New(slog.NewTextHandler(&f.log, nil))); err != nil {
 		t.Fatal(err)
 	}
 	go f.Follow(t.Context(), func(*routes.Table) error {
@@ -282,6 +283,7 @@ func (f *followed) seconds(n int, words string) int {
 }
 
 const (
+	issuesOnly   = "routes:\n  - workflow: triage_issue\n"
 	commentsOnly = "routes:\n  - workflow: log_comment\n"
 	wrong        = "routes:\n  - workflow: nobody\n  - workflow: triage_issue\n"
 	cannotBeUsed = "cannot be used"
@@ -359,13 +361,75 @@ func TestAnIngressDoesNotStartWithAWrongFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte(wrong), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := routes.OpenPlanner(path, compiledIn, configured, slog.New(slog.DiscardHandler))
+	_, err := routes.OpenPlanner(path, t.TempDir(), compiledIn, configured, slog.New(slog.DiscardHandler))
 	if problems := routes.ProblemsOf("ROUTES_FILE", err); len(problems) != 1 || problems[0].Variable != "ROUTES_FILE" || !strings.HasPrefix(problems[0].Text, "2:15: ") {
 		t.Errorf("problems %v", problems)
 	}
-	if _, err := routes.OpenPlanner("", compiledIn, configured, slog.New(slog.DiscardHandler)); err != nil {
+	if _, err := routes.OpenPlanner("", t.TempDir(), compiledIn, configured, slog.New(slog.DiscardHandler)); err != nil {
 		t.Errorf("without a file: %v", err)
 	}
+}
+
+// Nobody sends again what comes while an ingress does not start.
+func TestAnIngressStartsWithTheRoutesThatWereUsedLastWhereTheFileIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "routes.yaml")
+	write := func(file string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := func(path string) (*routes.Planner, string, error) {
+		var log lines
+		p, err := routes.OpenPlanner(path, dir, compiledIn, configured, slog.New(slog.NewTextHandler(&log, nil)))
+		if err == nil {
+			p.Keep()
+		}
+		return p, log.String(), err
+	}
+	write(commentsOnly)
+	if _, log, err := open(path); err != nil || log != "" {
+		t.Fatalf("%v, logged was %s", err, log)
+	}
+	for what, spoil := range map[string]func(){
+		"wrong":   func() { write(wrong) },
+		"missing": func() { _ = os.Remove(path) },
+	} {
+		spoil()
+		for range 2 { // nor does the next start
+			p, log, err := open(path)
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if state := p.State(); state.Problem == "" || len(state.Routes) != 1 || !strings.Contains(log, "level=ERROR") {
+				t.Errorf("%s: the state is %+v, logged was %s", what, state, log)
+			}
+		}
+	}
+	// Without a file for a while they are forgotten.
+	if _, _, err := open(""); err != nil {
+		t.Fatal(err)
+	}
+	write(wrong)
+	if _, _, err := open(path); err == nil {
+		t.Error("routes of long ago are used")
+	}
+}
+
+func TestRoutesThatAreUsedAreKeptForTheNextStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := follow(t, commentsOnly)
+		f.Keep()
+		f.write(t, issuesOnly)
+		f.seconds(3, "")
+		f.write(t, wrong)
+		f.seconds(3, "2:15")
+		again, err := routes.OpenPlanner(f.path, f.dir, compiledIn, configured, slog.New(slog.DiscardHandler))
+		if err != nil || len(again.Table().Routes()) != len(f.Table().Routes()) || again.Table().Routes()[0].Workflow != f.Table().Routes()[0].Workflow {
+			t.Errorf("%v, the next start has %+v", err, again)
+		}
+	})
 }
 
 // What all routes of all teams cost a delivery does not grow with them, but for

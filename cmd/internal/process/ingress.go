@@ -57,7 +57,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	if err := told.Instrument(&cfg.Temporal.Client); err != nil {
 		return err
 	}
-	planner, err := routes.OpenPlanner(cfg.RoutesFile, workflows.All, cfg.Integrations, log)
+	planner, err := routes.OpenPlanner(cfg.RoutesFile, cfg.JournalDir, workflows.All, cfg.Integrations, log)
 	if err != nil {
 		return config.ProblemsError(routes.ProblemsOf(routesFile, err))
 	}
@@ -90,6 +90,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 			log.ErrorContext(ctx, "journal does not close", telemetry.KeyError, err.Error())
 		}
 	}()
+	planner.Keep()
 	keys := keyring.New(cfg.Integrations, filepath.Join(cfg.JournalDir, keyring.FileName), log)
 	starts := starter.New(connections, log)
 	lanes := forwarder.New(kept, starts.Prepare, forwarder.Options{

@@ -2,6 +2,7 @@ package process
 
 import (
 	"errors"
+	"path/filepath"
 
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/routes"
@@ -37,11 +38,17 @@ func OpenPlaces(connections *starter.Connections, table *routes.Table) error {
 
 // LoadIngress reads the configuration of the ingress from the environment, and the
 // file of its routes. The error is a [config.ProblemsError], which tells all that is
-// wrong with either.
+// wrong with either. A file that is wrong is none where the ingress has the routes that
+// it used last, see [routes.OpenPlanner].
 func LoadIngress() (config.Ingress, error) {
 	cfg, err := config.LoadIngress()
 	problems, _ := errors.AsType[config.ProblemsError](err)
 	_, err = Routes(cfg.RoutesFile, cfg.Integrations)
+	if err != nil {
+		if _, last := Routes(filepath.Join(cfg.JournalDir, routes.LastFile), cfg.Integrations); last == nil {
+			err = nil
+		}
+	}
 	wrong, _ := errors.AsType[config.ProblemsError](err)
 	problems = append(problems, wrong...)
 	if len(problems) > 0 {

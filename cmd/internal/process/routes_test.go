@@ -131,6 +131,26 @@ func TestAWrongRoutesFileIsAConfigurationProblemAtTheStart(t *testing.T) {
 	}
 }
 
+// A restart with a wrong file is no reason to lose what comes.
+func TestAnIngressThatHadRoutesStartsWithThemWhereTheFileIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	file := newRoutesFile(t, routeTo("default"))
+	_, _, stop := runIngressWithRoutes(t, devservertest.Server().Address, dir, file)
+	stop()
+	file.replace(t, "routes:\n  - workflow: nobody\n")
+	t.Setenv("ROUTES_FILE", string(file))
+	t.Setenv("JOURNAL_DIR", dir)
+	t.Setenv("SENTRY_CLIENT_SECRET", "a-secret-that-is-long-enough")
+	if _, err := process.LoadIngress(); err != nil {
+		t.Errorf("the configuration has the problems %v", err)
+	}
+	public, admin, _ := runIngressWithRoutes(t, devservertest.Server().Address, dir, file)
+	awaitMetric(t, admin, "sentry_temporal_routes_file_failing 1")
+	if answer := send(t, public, integrations[0], "issue.created"); len(answer.Runs) != 1 || answer.Runs[0].Workflow != "PayTriage" {
+		t.Errorf("answered %+v", answer)
+	}
+}
+
 // What waited for a namespace that no route named any more is started once one does.
 func TestWhatIsParkedForAMissingRouteIsStartedOnceThereIsOne(t *testing.T) {
 	dir := t.TempDir()
