@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
@@ -182,15 +183,15 @@ func (a answers) latency(share float64) time.Duration {
 // post sends deliveries, rate a second or 0 for as fast as can be. It wants all to be
 // taken.
 func (*issues) post(ctx context.Context, all []hook.Delivery, rate int) (answers, error) {
-	sent := 0
+	var sent atomic.Int64
 	var got answers
 	var refused error
 	load.Load{Rate: rate, Connections: 32}.Run(ctx, func(t *vegeta.Target) error {
-		if sent == len(all) {
+		n := int(sent.Add(1)) - 1
+		if n >= len(all) {
 			return vegeta.ErrNoTargets
 		}
-		d := all[sent]
-		sent++
+		d := all[n]
 		r, err := d.Request(context.Background())
 		if err != nil {
 			return err
