@@ -79,21 +79,36 @@ const (
 
 // mistake is what is wrong with the code of a run, which then fails with it even if
 // the code passes over it.
-type mistake struct{ err error }
+type mistake struct {
+	err    error
+	thrown bool // a panic ends the run's function
+}
 
-type mistakeKey struct{}
+type (
+	mistakeKey   struct{}
+	coroutineKey struct{} // of the context in a coroutine of a run
+)
 
-// mistaken returns the error that fails a run whose code is wrong at the call of the
-// function that calls this: it says where. The text is in the run's last event at most,
-// so it may differ when the run is replayed.
+// mistaken ends a run whose code is wrong at the call of the function that calls this,
+// with an error that says where. A coroutine beside the run's function, which a panic
+// must not leave, gets the error, and the run fails when its function ends. The text is
+// in the run's last event at most, so it may differ when the run is replayed.
 func mistaken(ctx workflow.Context, kind, what string, cause error) error {
 	if kind == "" {
 		kind = typeMistake
 	}
 	const caller = 2 // of the function that calls this
 	err := temporal.NewNonRetryableApplicationError(place(caller)+": "+what, kind, cause)
-	if m, ok := ctx.Value(mistakeKey{}).(*mistake); ok && m.err == nil {
+	m, ok := ctx.Value(mistakeKey{}).(*mistake)
+	if !ok {
+		return err
+	}
+	if m.err == nil {
 		m.err = err
+	}
+	if ctx.Value(coroutineKey{}) == nil {
+		m.thrown = true
+		panic(err)
 	}
 	return err
 }

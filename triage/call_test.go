@@ -94,16 +94,45 @@ func TestACallThatCannotWorkFailsTheRunAndSaysWhere(t *testing.T) {
 	}
 }
 
-func TestAMistakeThatARunPassesOverFailsItInTheEnd(t *testing.T) {
+// What a run does after an error that it passes over, it must not do after a mistake.
+func TestAMistakeEndsTheRunAtTheCall(t *testing.T) {
 	var c *chat
-	went := false
+	went, tidied := false, false
 	_, err := runToEnd(t, func(ctx workflow.Context) error {
-		_, err := triage.Do(ctx, c.Post, "in")
-		went = err != nil
+		defer func() { tidied = true }()
+		_, _ = triage.Do(ctx, c.Post, "in")
+		went = true
 		return nil
 	})
-	if err == nil || !went {
-		t.Errorf("it went on: %t; the run's error is %v", went, err)
+	if err == nil || went || !tidied {
+		t.Errorf("it went on: %t, it tidied up: %t; the run's error is %v", went, tidied, err)
+	}
+}
+
+// A panic in a coroutine would hold the run up for ever.
+func TestAMistakeInACoroutineFailsTheRunInTheEnd(t *testing.T) {
+	var c *chat
+	var got error
+	_, err := runToEnd(t, func(ctx workflow.Context) error {
+		group := workflow.NewWaitGroup(ctx)
+		group.Add(1)
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			defer group.Done()
+			_, got = triage.Do(ctx, c.Post, "in")
+		})
+		group.Wait(ctx)
+		return nil
+	})
+	if err == nil || got == nil || err.Error() == "" {
+		t.Errorf("the call's error is %v, the run's %v", got, err)
+	}
+}
+
+// A panic that is no mistake is not taken for one.
+func TestAPanicOfAnotherKindStaysOne(t *testing.T) {
+	_, err := runToEnd(t, func(workflow.Context) error { panic("a bug") })
+	if p, ok := errors.AsType[*temporal.PanicError](err); !ok || !strings.Contains(p.StackTrace(), "TestAPanicOfAnotherKindStaysOne") {
+		t.Errorf("the run's error is %v", err)
 	}
 }
 

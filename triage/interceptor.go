@@ -75,6 +75,11 @@ func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...an
 	return o.Next.ExecuteActivity(ctx, name, args...)
 }
 
+// Go implements [interceptor.WorkflowOutboundInterceptor].
+func (o *outbound) Go(ctx workflow.Context, name string, f func(workflow.Context)) workflow.Context {
+	return o.Next.Go(ctx, name, func(ctx workflow.Context) { f(workflow.WithValue(ctx, coroutineKey{}, true)) })
+}
+
 // GetLogger implements [interceptor.WorkflowOutboundInterceptor].
 func (o *outbound) GetLogger(ctx workflow.Context) log.Logger {
 	logger := o.Next.GetLogger(ctx)

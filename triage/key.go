@@ -29,7 +29,8 @@ func Key(k Keying) Option {
 // PerIssue makes all deliveries about one issue within a window one run, so that
 // a storm of one issue is one run a window. Windows follow each other without a
 // gap, cut by the time that the signed body has, see [Delivery]: a repetition
-// falls into the same one whenever it comes. What has no issue or no time is keyed
+// falls into the same one whenever it comes. That of an issue is when it was seen
+// last, whatever is done to it later. What has no issue or no time is keyed
 // by its Request-ID.
 //
 // It panics when window is not from [MinWindow] to [MaxWindow]. One longer than

@@ -218,12 +218,21 @@ func (d *Definition[Out]) execute(ctx workflow.Context, env Envelope) (any, erro
 			return Skipped{Skipped: "the condition of " + d.name + " does not hold"}, nil
 		}
 	}
+	return d.runToMistake(ctx, env)
+}
+
+// runToMistake runs d until it is done or a call shows that its code is wrong.
+func (d *Definition[Out]) runToMistake(ctx workflow.Context, env Envelope) (out any, err error) {
 	m := &mistake{}
-	out, err := d.run(workflow.WithValue(ctx, mistakeKey{}, m), env)
-	if m.err != nil {
-		return nil, m.err // whatever the run made of it
-	}
-	return out, err
+	defer func() {
+		if m.thrown {
+			_ = recover()
+		}
+		if m.err != nil {
+			out, err = nil, m.err // whatever the run made of it
+		}
+	}()
+	return d.run(workflow.WithValue(ctx, mistakeKey{}, m), env)
 }
 
 // List returns the workflows. It panics when two of them share a name, so that
