@@ -84,7 +84,7 @@ func take(t *testing.T, b *Inbox, key string) []starter.Run {
 func TestWhatFallsIntoARunThatWasStartedLatelyIsAnsweredWithIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, r, j := rememberingInbox(t, false, Options{})
-		equal(t, starter.Overall(take(t, b, "first")), starter.Accepted)
+		take(t, b, "first")
 		synctest.Wait()
 		r.in("default", always(errDown)) // and it need not be there any more
 		for n := range 10 {
