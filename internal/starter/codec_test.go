@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"compress/zlib"
 	"crypto/rand"
+	"fmt"
 	"strings"
 	"testing"
 
 	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/converter"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"sentry-temporal/internal/starter"
@@ -110,5 +112,30 @@ func TestDecodingIsBounded(t *testing.T) {
 				t.Errorf("the error is %v", err)
 			}
 		})
+	}
+}
+
+// Each field takes many times its size in memory.
+func TestAPayloadHasABoundedNumberOfFields(t *testing.T) {
+	for fields, taken := range map[int]bool{100: true, 101: false} {
+		var message []byte
+		for n := range fields {
+			entry := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), fmt.Sprint("key", n))
+			message = protowire.AppendBytes(protowire.AppendTag(message, 1, protowire.BytesType), entry)
+		}
+		var packed bytes.Buffer
+		w := zlib.NewWriter(&packed)
+		if _, err := w.Write(message); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		decoded, err := starter.Codec().Decode([]*commonpb.Payload{{
+			Metadata: map[string][]byte{converter.MetadataEncoding: []byte("binary/zlib")}, Data: packed.Bytes(),
+		}})
+		if (err == nil) != taken || taken && len(decoded[0].GetMetadata()) != fields {
+			t.Errorf("one of %d fields: %v", fields, err)
+		}
 	}
 }
