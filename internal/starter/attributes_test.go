@@ -247,3 +247,49 @@ func TestManyRefusedStartsHaveTheAttributesAskedForOnceASecond(t *testing.T) {
 		}
 	})
 }
+
+// adder is a namespace without one attribute, which says what it is told to say to
+// one who adds it and to one who then looks for it.
+type adder struct {
+	lister
+	add, look error
+	looked    int
+}
+
+func (a *adder) OperatorService() operatorservice.OperatorServiceClient { return a }
+
+func (a *adder) AddSearchAttributes(context.Context, *operatorservice.AddSearchAttributesRequest, ...grpc.CallOption) (*operatorservice.AddSearchAttributesResponse, error) {
+	return &operatorservice.AddSearchAttributesResponse{}, a.add
+}
+
+func (a *adder) ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	if a.looked++; a.looked < 3 { // a server takes a moment to know it
+		return nil, serviceerror.NewInvalidArgument("it is not there")
+	}
+	return &workflowservice.ListWorkflowExecutionsResponse{}, a.look
+}
+
+func TestWhatASetupCannotAddIsAnError(t *testing.T) {
+	denied := serviceerror.NewPermissionDenied("not for you", "")
+	for name, test := range map[string]struct {
+		add, look error
+		looked    int
+	}{
+		"it may add":      {nil, nil, 3},
+		"it may not add":  {denied, nil, 0},
+		"it may not look": {nil, denied, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &adder{add: test.add, look: test.look}
+				a.answer = func(context.Context) (*operatorservice.ListSearchAttributesResponse, error) {
+					return listed("SentryLevel"), nil
+				}
+				added, err := starter.ConnectionsTo(a, "n").AddAttributes(t.Context())
+				if fails := test.add != nil || test.look != nil; (err != nil) != fails || a.looked != test.looked || !fails && (len(added) != 1 || !slices.Equal(added[0].Names, []string{"SentryLevel"})) {
+					t.Errorf("added %+v, %v, looked for %d times", added, err, a.looked)
+				}
+			})
+		})
+	}
+}
