@@ -10,7 +10,10 @@ import (
 	"unicode/utf8"
 
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 
+	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 )
 
@@ -65,5 +68,26 @@ func TestSummaryAndDetailsFitHoweverTheyAreEncoded(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Temporal takes a payload of 2 MiB.
+func TestADeliveryIsTooLargeAtAByteOverTheBound(t *testing.T) {
+	s := startsOf(starter.ConnectionsTo(noting{options: &client.StartWorkflowOptions{}}, "n"), slog.New(slog.DiscardHandler))
+	env := envelope("sentry.issue.created", "")
+	empty, err := converter.GetDefaultDataConverter().ToPayload(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := []routes.Operation{{Kind: routes.Start, Workflow: "w", WorkflowID: "w:sentry:1", Integration: "sentry", Namespace: "n", TaskQueue: "q", Uncompressed: true}}
+	for over, tooLarge := range map[int]bool{0: false, 1: true} {
+		env.Body = sentry.Body(strings.Repeat("a", 2<<20-len(empty.GetData())+over))
+		start, err := s.Prepare(env, plan)
+		if err == nil {
+			_, err = start(t.Context())
+		}
+		if errors.Is(err, starter.ErrTooLarge) != tooLarge || !tooLarge && !errors.Is(err, errNoted) {
+			t.Errorf("%d bytes over the bound: %v", over, err)
+		}
 	}
 }
