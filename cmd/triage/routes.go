@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -198,7 +199,7 @@ func (p *planning) plan(path, delivery string, stdout io.Writer) error {
 		return errWrongRoutes
 	}
 	integration := cmp.Or(p.integration, cfg.Integrations[0].Name)
-	if !known(cfg.Integrations, integration) {
+	if !slices.ContainsFunc(cfg.Integrations, func(i config.Integration) bool { return i.Name == integration }) {
 		return fmt.Errorf("integration %s is not in INTEGRATIONS", integration)
 	}
 	d, err := p.read(delivery, integration)
@@ -223,15 +224,6 @@ func (p *planning) plan(path, delivery string, stdout io.Writer) error {
 		err = errors.New("nothing would start")
 	}
 	return err
-}
-
-func known(integrations []config.Integration, name string) bool {
-	for _, integration := range integrations {
-		if integration.Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // read returns the delivery of a sample or of a file.
