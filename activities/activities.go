@@ -7,4 +7,9 @@ var All = []any{
 	ParseComment,
 	ParseError,
 	ParseAlert,
+	&Sentry{},
+	&Slack{},
+	&PagerDuty{},
+	&GitHub{},
+	&Webhook{},
 }

@@ -26,6 +26,15 @@ type Issue struct {
 	FirstSeen string `json:"first_seen"`
 	LastSeen  string `json:"last_seen"`
 	URL       string `json:"url"` // of the page in Sentry
+	// Configured is what the worker that read the body can act on.
+	Configured Configured `json:"configured,omitzero"`
+}
+
+// Configured is which outside systems a worker can act on. It is recorded with what was
+// parsed, because a workflow must not ask that itself: see [Decide].
+type Configured struct {
+	Sentry       bool `json:"sentry,omitempty"`       // the API, for the integration
+	Destinations bool `json:"destinations,omitempty"` // somebody is told
 }
 
 // Comment is what a body says about a comment on an issue. An unknown field is

@@ -1,0 +1,49 @@
+package activities
+
+import (
+	"errors"
+	"fmt"
+
+	"go.temporal.io/sdk/temporal"
+
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/outside"
+)
+
+// The types of errors that activities of outside systems return.
+const (
+	TypeNotConfigured = "NotConfigured" // final: a variable is missing or wrong
+	TypeRefused       = "Refused"       // final: the system says no
+	TypeUnknown       = "Unknown"       // final: whether it had its effect is not known, and repeating it might have it twice
+	TypeNotSent       = "NotSent"       // repeated
+	TypeUnclear       = "Unclear"       // repeated: whether it had its effect is not known, and the next attempt finds out
+)
+
+// failure is the one place that says what an error of an outside system means to Temporal.
+// repeatable says that a request whose effect is not known may be repeated.
+func failure(err error, repeatable bool) error {
+	e, ok := errors.AsType[*outside.Error](err)
+	switch {
+	case err == nil:
+		return nil
+	case !ok:
+		return err
+	case e.Kind == outside.NotSent, e.Kind == outside.Maybe && repeatable:
+		kind := TypeNotSent
+		if e.Kind == outside.Maybe {
+			kind = TypeUnclear
+		}
+		return temporal.NewApplicationErrorWithOptions(e.Error(), kind, temporal.ApplicationErrorOptions{NextRetryDelay: e.Retry})
+	case e.Kind == outside.Maybe:
+		return temporal.NewNonRetryableApplicationError(e.Error()+": whether it arrived is not known", TypeUnknown, nil)
+	}
+	return temporal.NewNonRetryableApplicationError(e.Error(), TypeRefused, nil)
+}
+
+// notConfigured is the error for a variable that an activity needs.
+func notConfigured(variable string, err error) error {
+	if !errors.Is(err, config.ErrNotSet) {
+		err = fmt.Errorf("cannot be used: %w", err)
+	}
+	return temporal.NewNonRetryableApplicationError(variable+" "+err.Error(), TypeNotConfigured, nil)
+}
