@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sentry-temporal/internal/text"
@@ -74,14 +75,16 @@ type Answer struct {
 type Client struct{ http *http.Client }
 
 // NewClient returns a Client.
-func NewClient() *Client {
+func NewClient() *Client { return NewClientWithin(Timeout) }
+
+// NewClientWithin returns a Client whose requests may take so long, with their answers.
+func NewClientWithin(timeout time.Duration) *Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // net/http says so
 	transport.MaxResponseHeaderBytes = 64 << 10
-	transport.ResponseHeaderTimeout = Timeout
 	transport.MaxIdleConnsPerHost = 4
 	return &Client{&http.Client{
 		Transport:     transport,
-		Timeout:       Timeout,
+		Timeout:       timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -90,9 +93,9 @@ func NewClient() *Client {
 // [*Error], since some say more than their status: it is up to the caller to see it
 // otherwise.
 func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
-	sent := false
+	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteHeaders: func() { sent = true },
+		WroteHeaders: func() { sent.Store(true) },
 	})
 	request, err := http.NewRequestWithContext(ctx, r.Method, r.URL, bytes.NewReader(r.Body))
 	if err != nil {
@@ -104,14 +107,14 @@ func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return Answer{}, failed(ctx, r, err, sent)
+		return Answer{}, c.failed(ctx, r, err, sent.Load())
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	answer := Answer{Status: response.StatusCode, Header: response.Header, Body: body}
 	switch {
 	case err != nil:
-		return answer, failed(ctx, r, err, true)
+		return answer, c.failed(ctx, r, err, true)
 	case len(body) > maxAnswer:
 		return answer, &Error{Kind: Maybe, System: r.System, Status: answer.Status, Reason: fmt.Sprintf("it answers %d with more than %d bytes", answer.Status, maxAnswer)}
 	}
@@ -119,7 +122,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 }
 
 // failed returns what is known of a request without an answer.
-func failed(ctx context.Context, r Request, err error, sent bool) *Error {
+func (c *Client) failed(ctx context.Context, r Request, err error, sent bool) *Error {
 	// A *url.Error has the address, which may be a secret.
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
@@ -134,7 +137,7 @@ func failed(ctx context.Context, r Request, err error, sent bool) *Error {
 	case ctx.Err() != nil:
 		e.Reason = "the request was given up"
 	case isNetwork && network.Timeout():
-		e.Reason = fmt.Sprintf("no answer within %s", Timeout)
+		e.Reason = fmt.Sprintf("no answer within %s", c.http.Timeout)
 	case isDial && !sent:
 		e.Reason = "it cannot be reached"
 	case !sent:
@@ -163,6 +166,17 @@ func refused(r Request, a Answer) error {
 		e.Kind, e.Reason = Final, fmt.Sprintf("it answers %d", a.Status)
 	}
 	return e
+}
+
+// Quote returns what a system says as part of a [Error.Reason]: one line, bounded, without
+// the secrets of the request, which some answers repeat.
+func Quote(said string, secrets ...string) string {
+	for _, secret := range secrets {
+		if secret != "" {
+			said = strings.ReplaceAll(said, secret, "(secret)")
+		}
+	}
+	return text.Shorten(text.Line(text.Cut(said, 4*maxReason)), maxReason)
 }
 
 // retryAfter returns what Retry-After says, in seconds or as a date, within bounds.

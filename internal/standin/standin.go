@@ -89,6 +89,9 @@ func (s *Server) Close() {
 	s.late.Wait()
 }
 
+// Settle waits for effects that come late.
+func (s *Server) Settle() { s.late.Wait() }
+
 // Fail has requests to come fail.
 func (s *Server) Fail(faults ...Fault) {
 	s.mu.Lock()
