@@ -15,6 +15,7 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/yamlfile"
 	"sentry-temporal/workflows"
 )
 
@@ -54,10 +55,10 @@ Warnings are no failure.`,
 
 // routesReport is what check says of a file, as JSON.
 type routesReport struct {
-	Routes   int              `json:"routes"`   // 0 if the file is wrong
-	Unlisted []string         `json:"unlisted"` // workflows that are compiled in and have no route
-	Problems []routes.Problem `json:"problems"`
-	Warnings []routes.Problem `json:"warnings"`
+	Routes   int                `json:"routes"`   // 0 if the file is wrong
+	Unlisted []string           `json:"unlisted"` // workflows that are compiled in and have no route
+	Problems []yamlfile.Problem `json:"problems"`
+	Warnings []yamlfile.Problem `json:"warnings"`
 }
 
 // errWrongRoutes says that a file of routes cannot be used.
@@ -68,7 +69,7 @@ func checkRoutesFile(path string, asJSON bool, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	report := routesReport{Unlisted: []string{}, Problems: append([]routes.Problem{}, problems...), Warnings: []routes.Problem{}} // [] in JSON
+	report := routesReport{Unlisted: []string{}, Problems: append([]yamlfile.Problem{}, problems...), Warnings: []yamlfile.Problem{}} // [] in JSON
 	if table != nil {
 		report.Routes = len(table.Routes())
 		report.Unlisted = append(report.Unlisted, table.Unlisted()...)
@@ -94,20 +95,20 @@ func checkRoutesFile(path string, asJSON bool, stdout io.Writer) error {
 }
 
 // loadRoutes returns the table of a file, or what is wrong in it.
-func loadRoutes(path string) (*routes.Table, routes.ProblemsError, error) {
+func loadRoutes(path string) (*routes.Table, yamlfile.ProblemsError, error) {
 	cfg, err := config.LoadWorker() // which needs no secret
 	if err != nil {
 		return nil, nil, err
 	}
 	table, err := routes.Load(path, workflows.All, cfg.Integrations)
-	if problems, wrong := errors.AsType[routes.ProblemsError](err); wrong {
+	if problems, wrong := errors.AsType[yamlfile.ProblemsError](err); wrong {
 		return nil, problems, nil
 	}
 	return table, nil, err
 }
 
 // printProblems prints a line for each, as editors know it.
-func printProblems(w io.Writer, path string, problems []routes.Problem) {
+func printProblems(w io.Writer, path string, problems []yamlfile.Problem) {
 	for _, p := range problems {
 		fmt.Fprintf(w, "%s:%d:%d: %s\n", path, p.Line, p.Column, p.Text)
 	}

@@ -10,6 +10,7 @@ import (
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/web"
+	"sentry-temporal/internal/yamlfile"
 )
 
 // withRoutes has the page show routes.
@@ -27,7 +28,7 @@ func TestThePageShowsTheRoutes(t *testing.T) {
 				Namespace: "payments", TaskQueue: "pay-node", PerIssue: 90 * time.Minute, Uncompressed: true,
 			},
 		},
-		Warnings: []routes.Problem{{Line: 7, Column: 9, Text: "no event of Sentry"}},
+		Warnings: []yamlfile.Problem{{Line: 7, Column: 9, Text: "no event of Sentry"}},
 	}
 	w := newWatched(t, nil, withRoutes(state))
 	page := w.page(t, "")

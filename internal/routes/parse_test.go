@@ -11,6 +11,7 @@ import (
 
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/yamlfile"
 	"sentry-temporal/triage"
 )
 
@@ -25,9 +26,9 @@ var (
 )
 
 // parse returns what is said of a file: nothing, if it is taken.
-func parse(file string) (*routes.Table, routes.ProblemsError) {
+func parse(file string) (*routes.Table, yamlfile.ProblemsError) {
 	table, err := routes.Parse([]byte(file), compiledIn, configured)
-	var problems routes.ProblemsError
+	var problems yamlfile.ProblemsError
 	if err != nil && !errors.As(err, &problems) {
 		panic(err)
 	}

@@ -1,7 +1,6 @@
 package routes
 
 import (
-	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/telemetry"
+	"sentry-temporal/internal/yamlfile"
 	"sentry-temporal/triage"
 )
 
@@ -23,10 +23,10 @@ type Planner struct {
 	integrations []config.Integration
 	log          *slog.Logger
 	table        atomic.Pointer[Table]
-	path         string            // of the file; "" is none
-	last         string            // where what is used of it is kept, see LastFile
-	opened       [sha256.Size]byte // what was in it at first, see digest
-	text         []byte            // what the table at first was made of
+	path         string          // of the file; "" is none
+	last         string          // where what is used of it is kept, see LastFile
+	opened       yamlfile.Digest // of what was in it at first
+	text         []byte          // what the table at first was made of
 
 	mu      sync.Mutex
 	unsure  map[string]time.Time // when the log was last told of a workflow
@@ -50,21 +50,21 @@ const LastFile = "routes.last.yaml"
 
 // OpenPlanner returns a Planner of the file at path, or without one if that is
 // "". Where that cannot be used, the copy in the directory dir is, see
-// [Planner.Keep]. The error is a [ProblemsError] if it is for what is in the file.
+// [Planner.Keep]. The error is a [yamlfile.ProblemsError] if it is for what is in the file.
 func OpenPlanner(path, dir string, workflows []triage.Workflow, integrations []config.Integration, log *slog.Logger) (*Planner, error) {
 	p := NewPlanner(workflows, integrations, log)
 	p.last = filepath.Join(dir, LastFile)
 	if path == "" {
 		return p, nil
 	}
-	text, err := read(path)
-	p.path, p.opened = path, digest(text, err)
+	text, err := yamlfile.Read(path)
+	p.path, p.opened = path, yamlfile.DigestOf(text, err)
 	var table *Table
 	if err == nil {
 		table, err = Parse(text, workflows, integrations)
 	}
 	if err != nil {
-		last, kept := read(p.last)
+		last, kept := yamlfile.Read(p.last)
 		if kept == nil {
 			table, kept = Parse(last, workflows, integrations)
 		}

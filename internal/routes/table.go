@@ -11,6 +11,7 @@ import (
 
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/yamlfile"
 	"sentry-temporal/triage"
 )
 
@@ -20,7 +21,7 @@ type Table struct {
 	integrations map[string]config.Integration
 	routes       []Route
 	unlisted     []triage.Workflow // compiled in, and in no route
-	warnings     []Problem
+	warnings     []yamlfile.Problem
 }
 
 // Route is what a file says of a workflow, or, without a file, what the workflow
@@ -155,7 +156,7 @@ func (t *Table) Unlisted() []string {
 }
 
 // Warnings returns what may be wrong with the file.
-func (t *Table) Warnings() []Problem { return t.warnings }
+func (t *Table) Warnings() []yamlfile.Problem { return t.warnings }
 
 // Place is where runs of an integration may be planned to live.
 type Place struct{ Integration, Namespace string }

@@ -29,6 +29,7 @@ import (
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
 	"sentry-temporal/internal/web"
+	"sentry-temporal/internal/yamlfile"
 	"sentry-temporal/workflows"
 )
 
@@ -59,7 +60,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	}
 	planner, err := routes.OpenPlanner(cfg.RoutesFile, cfg.JournalDir, workflows.All, cfg.Integrations, log)
 	if err != nil {
-		return config.ProblemsError(routes.ProblemsOf(routesFile, err))
+		return config.ProblemsError(yamlfile.ProblemsOf(routesFile, err))
 	}
 	planner.Warn(ctx)
 	count, err := ingress.Count(told.Meter(), cfg.Integrations, expectedEvents())

@@ -7,6 +7,7 @@ import (
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/yamlfile"
 	"sentry-temporal/workflows"
 )
 
@@ -21,7 +22,7 @@ func Routes(path string, integrations []config.Integration) (*routes.Table, erro
 	}
 	table, err := routes.Load(path, workflows.All, integrations)
 	if err != nil {
-		return nil, config.ProblemsError(routes.ProblemsOf(routesFile, err))
+		return nil, config.ProblemsError(yamlfile.ProblemsOf(routesFile, err))
 	}
 	return table, nil
 }
