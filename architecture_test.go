@@ -29,7 +29,7 @@ func modulePath() string {
 var mayImport = map[string][]string{
 	"cmd":                   {"cmd/internal", "ingress", "worker", "workflows", "activities", "triage", "internal"},
 	"ingress":               {"internal/config", "internal/keyring", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text", "internal/web"},
-	"worker":                {"triage", "internal/admin", "internal/config", "internal/service", "internal/starter", "internal/telemetry", "internal/web"},
+	"worker":                {"triage", "internal/admin", "internal/config", "internal/destinations", "internal/outside", "internal/service", "internal/starter", "internal/telemetry", "internal/web"},
 	"workflows":             {"workflows", "activities", "triage"},
 	"activities":            {"internal"},
 	"internal/text":         {},

@@ -61,7 +61,7 @@ func unheard(string) {}
 // works starts a worker as Run does, until stop is called.
 func works(t *testing.T, c client.Client, queue string, workflows []triage.Workflow, activities ...any) (stop func()) {
 	t.Helper()
-	stop, err := poll(starter.Environment{Client: c, TaskQueue: queue}, func(error) {}, workflows, activities)
+	stop, err := poll(t.Context(), starter.Environment{Client: c, TaskQueue: queue}, func(error) {}, workflows, activities)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/outside"
 	"sentry-temporal/internal/service"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
@@ -76,6 +77,9 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 	}
 	defer told.Shutdown(ctx)
 	service.Warn(ctx, cfg.Warnings, log)
+	for _, p := range cfg.Outside.Problems {
+		log.WarnContext(ctx, "an outside system is left out", telemetry.KeyVariable, p.Variable, telemetry.KeyReason, p.Text)
+	}
 	service.WarnEvents(ctx, workflows, log)
 	tellRoutes(ctx, workflows, cfg.Integrations, log)
 	if err := told.Instrument(&cfg.Temporal.Client); err != nil {
@@ -86,8 +90,9 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 		return err
 	}
 	defer connections.Close()
+	systems := systemsOf(cfg.Outside, connections.Environments())
 	start := func(environment starter.Environment, fatal func(error)) (stop func(), err error) {
-		return poll(environment, fatal, workflows, activities)
+		return poll(outside.With(context.WithoutCancel(ctx), systems), environment, fatal, workflows, activities)
 	}
 	all := newWorkers(cfg.Integrations, connections.Environments(), start, log)
 	watch := admin.NewWatch(service.Namespaces(cfg.Integrations, connections, nil), log)
@@ -128,12 +133,13 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 	return err
 }
 
-// poll starts a worker of the workflows and activities.
-func poll(environment starter.Environment, fatal func(error), workflows []triage.Workflow, activities []any) (stop func(), err error) {
+// poll starts a worker of the workflows and activities, which are called in background.
+func poll(background context.Context, environment starter.Environment, fatal func(error), workflows []triage.Workflow, activities []any) (stop func(), err error) {
 	w := sdk.New(environment.Client, environment.TaskQueue, sdk.Options{
 		WorkerStopTimeout:          stopTimeout,
 		WorkflowTaskPollerBehavior: sdk.NewPollerBehaviorAutoscaling(sdk.PollerBehaviorAutoscalingOptions{}),
 		ActivityTaskPollerBehavior: sdk.NewPollerBehaviorAutoscaling(sdk.PollerBehaviorAutoscalingOptions{}),
+		BackgroundActivityContext:  background,
 		Interceptors:               []interceptor.WorkerInterceptor{triage.Interceptor(activities...)},
 		OnFatalError:               fatal,
 	})

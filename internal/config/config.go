@@ -37,7 +37,8 @@ type Ingress struct {
 // Worker is the configuration of the worker.
 type Worker struct {
 	Common
-	AdminAddr string // health and metrics; not for the public
+	AdminAddr string  // page, health and metrics; not for the public
+	Outside   Outside // what workflows act on
 }
 
 // Common is what ingress and worker both need.
@@ -94,6 +95,27 @@ type raw struct {
 	LogFormat    string `envconfig:"LOG_FORMAT" default:"json"`
 	LogLevel     string `envconfig:"LOG_LEVEL" default:"info"`
 	Development  string `envconfig:"DEVELOPMENT" default:"0"`
+
+	// What workflows act on: the worker reads it. The secrets are read by
+	// [EnvironmentSecret].
+	DestinationsFile string `envconfig:"DESTINATIONS_FILE"`
+	SlackToken       string `envconfig:"TRIAGE_SLACK_TOKEN"`
+	SlackTokenFile   string `envconfig:"TRIAGE_SLACK_TOKEN_FILE"`
+	SlackChannel     string `envconfig:"TRIAGE_SLACK_CHANNEL"`
+	SlackWebhook     string `envconfig:"TRIAGE_SLACK_WEBHOOK_URL"`
+	SlackWebhookFile string `envconfig:"TRIAGE_SLACK_WEBHOOK_URL_FILE"`
+	SlackAPI         string `envconfig:"TRIAGE_SLACK_API_URL" default:"https://slack.com/api"`
+	PagerDuty        string `envconfig:"TRIAGE_PAGERDUTY_ROUTING_KEY"`
+	PagerDutyFile    string `envconfig:"TRIAGE_PAGERDUTY_ROUTING_KEY_FILE"`
+	PagerDutyURL     string `envconfig:"TRIAGE_PAGERDUTY_URL" default:"https://events.pagerduty.com/v2/enqueue"`
+	GitHubToken      string `envconfig:"TRIAGE_GITHUB_TOKEN"`
+	GitHubTokenFile  string `envconfig:"TRIAGE_GITHUB_TOKEN_FILE"`
+	GitHubRepo       string `envconfig:"TRIAGE_GITHUB_REPO"`
+	GitHubAPI        string `envconfig:"TRIAGE_GITHUB_API_URL" default:"https://api.github.com"`
+	Webhook          string `envconfig:"TRIAGE_WEBHOOK_URL"`
+	WebhookFile      string `envconfig:"TRIAGE_WEBHOOK_URL_FILE"`
+	WebhookKey       string `envconfig:"TRIAGE_WEBHOOK_SECRET"`
+	WebhookKeyFile   string `envconfig:"TRIAGE_WEBHOOK_SECRET_FILE"`
 }
 
 // rawIntegration are the variables of one integration, read under its prefix.
@@ -107,6 +129,10 @@ type rawIntegration struct {
 	TemporalProfile    string `split_words:"true"`
 	TemporalAPIKeyFile string `split_words:"true"`
 	MaxStartsPerSecond string `split_words:"true"`
+	APIToken           string `split_words:"true"` // this and the next three: of Sentry's API, for the worker
+	APITokenFile       string `split_words:"true"`
+	Organization       string
+	APIUrl             string `split_words:"true" default:"https://sentry.io"` //nolint:revive,staticcheck // envconfig makes API_URL of it
 }
 
 // LoadIngress reads the configuration of the ingress from the environment. The
@@ -137,6 +163,7 @@ func LoadWorker() (Worker, error) {
 		AdminAddr: l.address("WORKER_ADMIN_ADDR", vars.WorkerAdmin),
 	}
 	l.guarded("WORKER_ADMIN_ADDR", cfg.AdminAddr, vars)
+	cfg.Outside = outside(vars, cfg.Integrations)
 	return cfg, l.err()
 }
 

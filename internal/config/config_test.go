@@ -22,7 +22,7 @@ const token = "0123456789abcdef"
 
 // ours are the variables that the configuration may look at, and the bare names
 // that it must not.
-var ours = regexp.MustCompile(`^(INTEGRATIONS|LISTEN_ADDR|ADMIN_.*|WORKER_ADMIN_ADDR|MAX_BODY_BYTES|JOURNAL_.*|SHUTDOWN_DELAY|LOG_.*|(.*_)?TEMPORAL_.*|(.*_)?(CLIENT_SECRET|CLIENT_SECRET_FILE|TASK_QUEUE|NAMESPACE|MAX_STARTS_PER_SECOND))$`)
+var ours = regexp.MustCompile(`^(INTEGRATIONS|LISTEN_ADDR|ADMIN_.*|WORKER_ADMIN_ADDR|MAX_BODY_BYTES|JOURNAL_.*|SHUTDOWN_DELAY|LOG_.*|TRIAGE_.*|DESTINATIONS_FILE|(.*_)?TEMPORAL_.*|(.*_)?(CLIENT_SECRET|CLIENT_SECRET_FILE|TASK_QUEUE|NAMESPACE|MAX_STARTS_PER_SECOND|API_TOKEN|API_TOKEN_FILE|API_URL|ORGANIZATION))$`)
 
 // environment makes vars, written NAME=value, the only variables that the
 // configuration sees.

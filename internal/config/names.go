@@ -19,7 +19,7 @@ var others = []string{
 	"TEMPORAL_", "OTEL_", "GRPC_", "GIN_MODE", "BBOLT_VERIFY",
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
 	"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET",
-	"TRIAGE_", "ADMIN_HOSTS", "ADMIN_TOKEN", "SHUTDOWN_DELAY", "DESTINATIONS_FILE", "ARCHIVE_URL",
+	"TRIAGE_", "ARCHIVE_URL",
 }
 
 // takenBy returns the variable, or the variables as in TEMPORAL_*, that would be
@@ -95,8 +95,10 @@ func ownerOf(variable string) string {
 	for _, suffix := range integrationVariables() {
 		prefix, is := strings.CutSuffix(variable, "_"+suffix)
 		name := strings.ToLower(prefix)
-		// Many programs have a variable called NAMESPACE.
-		if is && suffix != "NAMESPACE" && prefix == strings.ToUpper(name) && validIntegration.MatchString(name) && takenBy(name) == "" {
+		// Many programs have variables called like these.
+		common := slices.Contains([]string{"NAMESPACE", "API_URL", "ORGANIZATION"}, suffix) ||
+			strings.HasPrefix(suffix, "API_TOKEN") && os.Getenv(prefix+"_ORGANIZATION") == ""
+		if is && !common && prefix == strings.ToUpper(name) && validIntegration.MatchString(name) && takenBy(name) == "" {
 			return name
 		}
 	}

@@ -115,6 +115,15 @@ func TestAVariableThatNothingReadsIsAWarningIfItIsSpelledAlmostRight(t *testing.
 		"PUBLIC_URI":                        "PUBLIC_URL",
 		"sentry_client_secret":              "SENTRY_CLIENT_SECRET",
 		"PUBLIC_UR":                         "PUBLIC_URL",
+		"SENTRY_APITOKEN":                   "SENTRY_API_TOKEN",
+		"SENTRY_ORGANISATION":               "SENTRY_ORGANIZATION",
+		"TRIAGE_SLAK_TOKEN":                 "TRIAGE_SLACK_TOKEN",
+		"TRIAGE_PAGERDUTY_ROUTINGKEY":       "TRIAGE_PAGERDUTY_ROUTING_KEY",
+		"TRIAGE_GITHUB_REPOS":               "TRIAGE_GITHUB_REPO",
+		"DESTINATION_FILE":                  "DESTINATIONS_FILE",
+		"TRIAGE_OTHER":                      "",
+		"GITHUB_API_URL":                    "",
+		"SLACK_TOKEN":                       "",
 		"SENTRY_DSN":                        "",
 		"SENTRY_AUTH_TOKEN":                 "",
 		"SENTRY_ORG":                        "",
@@ -154,6 +163,9 @@ func TestAVariableOfAnIntegrationThatIsNotListedIsAWarning(t *testing.T) {
 		"MOBILE_MAX_STARTS_PER_SECOND":  "mobile",
 		"MOBILE_TASK_QUEUE":             "mobile",
 		"POD_NAMESPACE":                 "",
+		"CLOUDFLARE_API_TOKEN":          "",
+		"GITHUB_API_URL":                "",
+		"TF_CLOUD_ORGANIZATION":         "",
 		"TEMPORAL_TASK_QUEUE":           "",
 		"2ND_CLIENT_SECRET":             "",
 		"CLIENT_SECRET":                 "",
@@ -175,4 +187,8 @@ func TestAVariableOfAnIntegrationThatIsNotListedIsAWarning(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a token of an API beside an organization", func(t *testing.T) {
+		environment(t, "BACKEND_API_TOKEN="+hush, "BACKEND_ORGANIZATION=acme")
+		wantWarnings(t, loadWorker(t).Warnings, "BACKEND_API_TOKEN")
+	})
 }
