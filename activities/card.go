@@ -1,5 +1,14 @@
 package activities
 
+import (
+	"context"
+
+	"go.temporal.io/sdk/activity"
+
+	"sentry-temporal/internal/outside"
+	"sentry-temporal/internal/text"
+)
+
 // Card is what a message, a page or a ticket tells of an issue or an alert. Its texts are
 // from outside and may be hostile: each system's activities make them harmless there.
 // What is not known is empty.
@@ -23,4 +32,45 @@ type Card struct {
 	Rule        string `json:"rule,omitempty"`  // of an alert
 	Details     string `json:"details,omitempty"`
 	Test        bool   `json:"test,omitempty"` // somebody tries whether it arrives
+}
+
+// clean returns the card with each text as one line that can be read, Details with lines,
+// and without a link that is none of a web page.
+func (c Card) clean() Card {
+	for _, field := range []*string{
+		&c.Integration, &c.Event, &c.Headline, &c.Title, &c.ShortID, &c.Severity, &c.Level, &c.Project, &c.Environment, &c.Release,
+		&c.Users, &c.Count, &c.FirstSeen, &c.Culprit, &c.Frame, &c.Rule,
+	} {
+		*field = text.Line(*field)
+	}
+	c.Details = text.Clean(c.Details)
+	c.URL = webPage(c.URL)
+	return c
+}
+
+// fact is one of the things that a card tells.
+type fact struct{ name, value string }
+
+// facts returns what is known beyond the title, in the order in which it is read.
+func (c Card) facts() []fact {
+	var known []fact
+	for _, f := range []fact{
+		{"severity", c.Severity}, {"level", c.Level}, {"project", c.Project}, {"environment", c.Environment}, {"release", c.Release},
+		{"users", c.Users}, {"events", c.Count}, {"first seen", c.FirstSeen}, {"culprit", c.Culprit}, {"top frame", c.Frame},
+		{"alert rule", c.Rule}, {"details", c.Details},
+	} {
+		if f.value != "" {
+			known = append(known, f)
+		}
+	}
+	return known
+}
+
+// runPage is the page of the run that calls an activity, or "" if that is not known.
+func runPage(ctx context.Context, integration string) string {
+	if !activity.IsActivity(ctx) {
+		return ""
+	}
+	info := activity.GetInfo(ctx)
+	return webPage(outside.From(ctx).RunURL(integration, info.Namespace, info.WorkflowExecution.ID, info.WorkflowExecution.RunID))
 }

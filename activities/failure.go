@@ -47,3 +47,26 @@ func notConfigured(variable string, err error) error {
 	}
 	return temporal.NewNonRetryableApplicationError(variable+" "+err.Error(), TypeNotConfigured, nil)
 }
+
+// mistaken is the error for an input that no attempt can do anything with.
+func mistaken(what string) error {
+	return temporal.NewNonRetryableApplicationError(what, TypeRefused, nil)
+}
+
+// because adds what a system says to an error of it. What it says has to be without
+// secrets, see [outside.Quote].
+func because(err error, said string) error {
+	e, ok := errors.AsType[*outside.Error](err)
+	if !ok || said == "" {
+		return err
+	}
+	told := *e
+	told.Reason += ": " + said
+	return &told
+}
+
+// strange is the error for a success whose body is none of the system's: the effect may
+// be there, or something else has answered.
+func strange(system string, answer outside.Answer) error {
+	return &outside.Error{Kind: outside.Maybe, System: system, Status: answer.Status, Reason: fmt.Sprintf("it answers %d with something else than its API does", answer.Status)}
+}

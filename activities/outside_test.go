@@ -82,24 +82,15 @@ func (e effect) run(t *testing.T, cfg config.Outside) outcome {
 		Outside: cfg, Client: outside.NewClientWithin(patience), Pages: map[string]string{"sentry": "https://temporal.example"},
 		Destinations: func() (*destinations.Table, error) { return destinations.None(), nil },
 	}
-	clock := &scheduled{now: env.Now}
+	attempts := &attempts{now: env.Now, seen: &seen}
 	env.SetWorkerOptions(worker.Options{
 		BackgroundActivityContext: outside.With(context.Background(), systems),
-		Interceptors:              []interceptor.WorkerInterceptor{clock},
+		Interceptors:              []interceptor.WorkerInterceptor{attempts},
 	})
 	for _, a := range everyActivity() {
 		env.RegisterActivity(a)
 	}
 	var o outcome
-	var mu sync.Mutex
-	env.SetOnActivityCompletedListener(func(_ *activity.Info, _ converter.EncodedValue, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		o.attempts++
-		if err != nil {
-			fmt.Fprintln(&seen, err)
-		}
-	})
 	began := env.Now()
 	env.ExecuteWorkflow(func(ctx workflow.Context) error { return e.do(ctx) })
 	if !env.IsWorkflowCompleted() {
@@ -107,52 +98,64 @@ func (e effect) run(t *testing.T, cfg config.Outside) outcome {
 	}
 	o.err, o.waited = env.GetWorkflowError(), env.Now().Sub(began)
 	fmt.Fprintln(&seen, o.err)
-	o.seen = seen.String()
+	o.seen, o.attempts = seen.String(), attempts.n
 	return o
 }
 
 // patience is how long a request may take: less than in earnest.
 const patience = 300 * time.Millisecond
 
-// scheduled has activities see how long ago they were scheduled first, as they do on a
-// server: where time is skipped, each attempt seems to be the first.
-type scheduled struct {
+// attempts sees those of all activities. It has them know when they were scheduled first,
+// as on a server: where time is skipped, each attempt seems to be the first.
+type attempts struct {
 	interceptor.WorkerInterceptorBase
-	now func() time.Time
+	now  func() time.Time
+	seen io.Writer
 
 	mu    sync.Mutex
+	n     int
 	first map[string]time.Time // by activity ID
 }
 
-func (s *scheduled) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	return &scheduledInbound{interceptor.ActivityInboundInterceptorBase{Next: next}, s}
+func (a *attempts) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	return &inbound{interceptor.ActivityInboundInterceptorBase{Next: next}, a}
 }
 
-type scheduledInbound struct {
+type inbound struct {
 	interceptor.ActivityInboundInterceptorBase
-	*scheduled
+	*attempts
 }
 
-func (s *scheduledInbound) Init(next interceptor.ActivityOutboundInterceptor) error {
-	return s.Next.Init(&scheduledOutbound{interceptor.ActivityOutboundInterceptorBase{Next: next}, s.scheduled})
+func (i *inbound) Init(next interceptor.ActivityOutboundInterceptor) error {
+	return i.Next.Init(&outbound{interceptor.ActivityOutboundInterceptorBase{Next: next}, i.attempts})
 }
 
-type scheduledOutbound struct {
+func (i *inbound) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	activity.GetInfo(ctx) // notes when it was scheduled
+	result, err := i.Next.ExecuteActivity(ctx, in)
+	fmt.Fprintln(i.seen, err)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.n++
+	return result, err
+}
+
+type outbound struct {
 	interceptor.ActivityOutboundInterceptorBase
-	*scheduled
+	*attempts
 }
 
-func (s *scheduledOutbound) GetInfo(ctx context.Context) activity.Info {
-	info := s.Next.GetInfo(ctx)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.first == nil {
-		s.first = map[string]time.Time{}
+func (o *outbound) GetInfo(ctx context.Context) activity.Info {
+	info := o.Next.GetInfo(ctx)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.first == nil {
+		o.first = map[string]time.Time{}
 	}
-	if _, ok := s.first[info.ActivityID]; !ok {
-		s.first[info.ActivityID] = s.now()
+	if _, ok := o.first[info.ActivityID]; !ok {
+		o.first[info.ActivityID] = o.now()
 	}
-	info.ScheduledTime = time.Now().Add(-s.now().Sub(s.first[info.ActivityID]))
+	info.ScheduledTime = time.Now().Add(-o.now().Sub(o.first[info.ActivityID]))
 	return info
 }
 

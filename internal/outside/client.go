@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -102,9 +103,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 		return Answer{}, &Error{Kind: Final, System: r.System, Reason: "its address is wrong"}
 	}
 	request.GetBody = nil // else a lost connection has the transport send it again
-	for name, values := range r.Header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, r.Header)
 	response, err := c.http.Do(request)
 	if err != nil {
 		return Answer{}, c.failed(ctx, r, err, sent.Load())

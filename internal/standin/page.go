@@ -32,7 +32,7 @@ func (s *Server) show(w http.ResponseWriter, page *template.Template, name strin
 		Received []Received
 	}{name, content, s.Received()})
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

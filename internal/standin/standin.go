@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -140,7 +141,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
-		http.Error(w, "the body is too large", http.StatusRequestEntityTooLarge)
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		return
 	}
 	seen := Received{Time: time.Now(), Method: r.Method, Path: r.URL.RequestURI(), Header: r.Header.Clone(), Body: string(body)}
@@ -161,9 +162,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer := effect()
 		seen.Status = answer.Code
 		s.remember(seen)
-		for name, values := range answer.Header() {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), answer.Header())
 		w.WriteHeader(answer.Code)
 		_, _ = w.Write(answer.Body.Bytes()) // the client may be gone
 		return
@@ -204,9 +203,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, fault *Fault) {
 	case fault.Redirect != "":
 		http.Redirect(w, r, fault.Redirect, http.StatusTemporaryRedirect)
 	default:
-		for name, values := range fault.Header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), fault.Header)
 		w.WriteHeader(fault.Status)
 		_, _ = fmt.Fprint(w, fault.Body) // the client may be gone
 	}
