@@ -79,7 +79,11 @@ type Alert struct {
 // ParseIssue extracts the issue of an issue or activity alert event. It never
 // fails.
 func ParseIssue(ctx context.Context, env sentry.Envelope) (Issue, error) {
-	issue := parse(ctx, env).Object("data.issue", "issue")
+	return issueOf(parse(ctx, env).Object("data.issue", "issue")), nil
+}
+
+// issueOf reads an issue, which has one form in bodies and in the API's answers.
+func issueOf(issue sentry.Fields) Issue {
 	return Issue{
 		ID:        issue.ID("id"),
 		ShortID:   issue.Text("shortId", "short_id"),
@@ -93,7 +97,7 @@ func ParseIssue(ctx context.Context, env sentry.Envelope) (Issue, error) {
 		FirstSeen: issue.Text("firstSeen"),
 		LastSeen:  issue.Text("lastSeen"),
 		URL:       issue.Text("web_url", "permalink"),
-	}, nil
+	}
 }
 
 // ParseComment extracts the comment of a comment event, as Sentry sends it and

@@ -1,6 +1,7 @@
 package sentry
 
 import (
+	"iter"
 	"slices"
 
 	"github.com/tidwall/gjson"
@@ -71,6 +72,22 @@ func (f Fields) Texts(path string, limit int) []string {
 	}
 	return texts
 }
+
+// Each returns the objects of the array at path, one after the other.
+func (f Fields) Each(path string) iter.Seq[Fields] {
+	return func(yield func(Fields) bool) {
+		list := f.get(path)
+		if !list.IsArray() {
+			return
+		}
+		list.ForEach(func(_, element gjson.Result) bool {
+			return !element.IsObject() || yield(Fields{element})
+		})
+	}
+}
+
+// True reports whether path holds true.
+func (f Fields) True(path string) bool { return f.get(path).Type == gjson.True }
 
 // pick reads the values of keys, which are no paths, in one pass: for those who
 // read many fields of every delivery.
