@@ -475,3 +475,28 @@ func TestAVerifiedDeliveryMakesRoomForNoConnection(t *testing.T) {
 		t.Errorf("answered %v, %v", response, err)
 	}
 }
+
+// What a sender holds is his for as long as the patience with him is, whoever waits.
+func TestASenderWithinHisPatienceIsNotCutOff(t *testing.T) {
+	inBubble(t, func(t *testing.T, to *pipes) {
+		const size = 8 << 20 // there is room for two
+		signature, body := delivery(size)
+		conn := to.dial(t)
+		if _, err := io.WriteString(conn, head(signature, size)+body[:size-10]); err != nil {
+			t.Fatal(err)
+		}
+		attack(t, to, 1, size)
+		third := make(chan int)
+		go func() {
+			status, _, _ := exchange(t, to.dial(t), head(signature, size), body)
+			third <- status
+		}()
+		<-time.After(250 * time.Millisecond)
+		if status, _, _ := exchange(t, conn, body[size-10:]); status != 202 {
+			t.Errorf("answered %d", status)
+		}
+		if status := <-third; status != 202 {
+			t.Errorf("the one that waited was answered %d", status)
+		}
+	})
+}

@@ -371,8 +371,13 @@ func TestPreferWait(t *testing.T) {
 func TestOneLogLineForEachDelivery(t *testing.T) {
 	tests := map[string]struct {
 		change []func(*http.Request)
+		starts func(context.Context, sentry.Envelope) ([]starter.Run, error)
 		want   map[string]any
 	}{
+		"not kept": {
+			starts: func(context.Context, sentry.Envelope) ([]starter.Run, error) { return nil, errors.New("the disk is full") },
+			want:   map[string]any{"level": "ERROR", "request_id": requestID, "integration": "sentry", "outcome": "failed", "status": 500.0},
+		},
 		"taken": {want: map[string]any{
 			"level": "INFO", "request_id": requestID, "integration": "sentry", "event": "sentry.issue.created",
 			"outcome": "started", "workflow_ids": []any{"w:sentry:" + requestID}, "status": 202.0,
@@ -384,7 +389,7 @@ func TestOneLogLineForEachDelivery(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := newServer(t, &starts{})
+			s := newServer(t, &starts{start: test.starts})
 			do(t, s.signed(t, "sentry", issueBody, test.change...))
 			s.Close() // the handler has returned
 			lines := strings.Split(strings.TrimSpace(s.logs.String()), "\n")
