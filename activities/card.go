@@ -2,6 +2,8 @@ package activities
 
 import (
 	"context"
+	"strings"
+	"unicode"
 
 	"go.temporal.io/sdk/activity"
 
@@ -73,4 +75,21 @@ func runPage(ctx context.Context, integration string) string {
 	}
 	info := activity.GetInfo(ctx)
 	return webPage(outside.From(ctx).RunURL(integration, info.Namespace, info.WorkflowExecution.ID, info.WorkflowExecution.RunID))
+}
+
+// maxMarks is how many marks a character may have above and below: more than a script
+// needs, and too few to reach the lines around.
+const maxMarks = 4
+
+// shown returns s as one line in which everything can be seen, at most limit bytes.
+func shown(s string, limit int) string {
+	marks := 0
+	return text.Shorten(text.Line(strings.Map(func(r rune) rune {
+		if !unicode.Is(unicode.Mn, r) && !unicode.Is(unicode.Me, r) {
+			marks = 0
+		} else if marks++; marks > maxMarks {
+			return -1
+		}
+		return r
+	}, text.Cut(s, 16*limit))), limit)
 }

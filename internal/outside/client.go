@@ -47,6 +47,7 @@ type Error struct {
 	Kind   Kind
 	System string        // as in Slack
 	Status int           // of the answer; 0 without one
+	Code   string        // of the error, if the system has such names and its activities read them
 	Reason string        // one line
 	Retry  time.Duration // when the system says to come again; 0: it does not
 }

@@ -1,0 +1,219 @@
+package activities
+
+import (
+	"strings"
+	"time"
+
+	"sentry-temporal/internal/text"
+)
+
+// The texts of a message are cut, each to so many bytes: all of them together are well
+// below what Slack takes.
+const (
+	maxShort   = 100
+	maxTitle   = 300
+	maxDetails = 1000
+	maxReply   = 2500
+	maxLines   = 30 // of a reply
+)
+
+// slackContent is what a message says. It is rich text, in which Slack looks for no
+// markup, mention or link: what is one is an element of its own. Links are no buttons,
+// since Slack shows a warning beside one of an app that takes no clicks.
+type slackContent struct {
+	Text   string         `json:"text"` // of notifications, and for screen readers
+	Blocks []slackElement `json:"blocks"`
+	// Neither what is formatted, nor addresses and names in Text.
+	Parse       string `json:"parse"`
+	Mrkdwn      bool   `json:"mrkdwn"`
+	LinkNames   bool   `json:"link_names"`
+	UnfurlLinks bool   `json:"unfurl_links"`
+	UnfurlMedia bool   `json:"unfurl_media"`
+}
+
+// slackElement is a block of rich text, or what is in one.
+type slackElement struct {
+	Type      string         `json:"type"`
+	Elements  []slackElement `json:"elements,omitempty"`
+	Text      string         `json:"text,omitempty"`
+	URL       string         `json:"url,omitempty"`
+	Style     *slackStyle    `json:"style,omitempty"`
+	Timestamp int64          `json:"timestamp,omitempty"`
+	Format    string         `json:"format,omitempty"`
+	Fallback  string         `json:"fallback,omitempty"`
+}
+
+type slackStyle struct {
+	Bold bool `json:"bold,omitempty"`
+	Code bool `json:"code,omitempty"`
+}
+
+func plainText(s string) slackElement { return slackElement{Type: "text", Text: s} }
+
+func boldText(s string) slackElement {
+	return slackElement{Type: "text", Text: s, Style: &slackStyle{Bold: true}}
+}
+
+func codeText(s string) slackElement {
+	return slackElement{Type: "text", Text: s, Style: &slackStyle{Code: true}}
+}
+
+// slackLines makes a message of lines. Those without an element are left out.
+func slackLines(notification string, lines ...[]slackElement) slackContent {
+	section := slackElement{Type: "rich_text_section"}
+	for _, line := range lines {
+		if len(line) == 0 {
+			continue
+		}
+		if section.Elements != nil {
+			section.Elements = append(section.Elements, plainText("\n"))
+		}
+		section.Elements = append(section.Elements, line...)
+	}
+	return slackContent{
+		Text:   slackEscaper.Replace(notification),
+		Blocks: []slackElement{{Type: "rich_text", Elements: []slackElement{section}}},
+		Parse:  "none",
+	}
+}
+
+// slackEscaper is for Text. Blocks have nothing that Slack would take for markup.
+var slackEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
+// slackText is the message that says a text, which may have several lines.
+func slackText(s string) slackContent {
+	s = text.Shorten(strings.TrimSpace(text.Clean(s)), maxReply)
+	lines := strings.Split(s, "\n")
+	if len(lines) > maxLines {
+		lines = append(lines[:maxLines], "…")
+	}
+	var all [][]slackElement
+	for _, line := range lines {
+		if line = shown(line, maxReply); line != "" {
+			all = append(all, []slackElement{plainText(line)})
+		}
+	}
+	if all == nil {
+		all = [][]slackElement{{plainText("(nothing)")}}
+	}
+	return slackLines(all[0][0].Text, all...)
+}
+
+// slackCard is the message that tells of an issue or an alert, with a link to the run
+// that posts it.
+func slackCard(card Card, run string) slackContent {
+	title := shown(card.Title, maxTitle)
+	if title == "" {
+		title = "(no title)"
+	}
+	headline := shown(card.Headline, maxShort)
+	if card.Test {
+		headline = "Test: " + headline
+	}
+	sign := slackSign(card)
+	head := []slackElement{plainText(sign + " "), boldText(headline)}
+	for _, s := range []string{card.ShortID, card.Severity} {
+		if s = shown(s, maxShort); s != "" {
+			head = append(head, plainText("  ·  "+s))
+		}
+	}
+	name := boldText(title)
+	if page := webPage(card.URL); page != "" {
+		name.Type, name.URL = "link", page
+	}
+	var links, test, details []slackElement
+	if run != "" {
+		links = append(links, slackElement{Type: "link", URL: run, Text: "Temporal run"})
+	}
+	if s := shown(card.Details, maxDetails); s != "" {
+		details = []slackElement{plainText(s)}
+	}
+	if card.Test {
+		test = []slackElement{plainText("Somebody tries whether messages arrive here. There is nothing to do.")}
+	}
+	return slackLines(slackNotification(sign, headline, title, card),
+		head,
+		[]slackElement{name},
+		slackFacts(slackFact{"Level", card.Level}, slackFact{"Project", card.Project}, slackFact{"Environment", card.Environment}, slackFact{"Release", card.Release}),
+		slackNumbers(card),
+		slackWhere(card),
+		slackFacts(slackFact{"Rule", card.Rule}),
+		details, test, links,
+	)
+}
+
+// slackNotification is one line that tells what broke where.
+func slackNotification(sign, headline, title string, card Card) string {
+	s := sign + " " + headline + ": " + title
+	if project := shown(card.Project, maxShort); project != "" {
+		s += " in " + project
+	}
+	if environment := shown(card.Environment, maxShort); environment != "" {
+		s += ", " + environment
+	}
+	return s
+}
+
+// slackSign is a sign that is seen before anything is read.
+func slackSign(card Card) string {
+	switch {
+	case card.Test:
+		return "🧪"
+	case strings.HasSuffix(card.Event, ".resolved"):
+		return "✅"
+	case card.Level == "fatal", card.Severity == "critical":
+		return "🔴"
+	case card.Level == "warning":
+		return "🟡"
+	case card.Level == "info", card.Level == "debug":
+		return "🔵"
+	}
+	return "🟠"
+}
+
+type slackFact struct{ label, value string }
+
+func slackFacts(facts ...slackFact) []slackElement {
+	var line []slackElement
+	for _, fact := range facts {
+		value := shown(fact.value, maxShort)
+		if value == "" {
+			continue
+		}
+		if line != nil {
+			line = append(line, plainText("  ·  "))
+		}
+		line = append(line, plainText(fact.label+" "), boldText(value))
+	}
+	return line
+}
+
+// slackNumbers tells how much of it there is, and since when.
+func slackNumbers(card Card) []slackElement {
+	line := slackFacts(slackFact{"Users", card.Users}, slackFact{"Events", card.Count})
+	if seen, err := time.Parse(time.RFC3339, card.FirstSeen); err == nil && seen.Unix() > 0 {
+		if line != nil {
+			line = append(line, plainText("  ·  "))
+		}
+		// Each reader sees it in the own time zone.
+		line = append(line, plainText("First seen "), slackElement{
+			Type: "date", Timestamp: seen.Unix(), Format: "{date_short_pretty} at {time}", Fallback: seen.UTC().Format(time.RFC3339), Style: &slackStyle{Bold: true},
+		})
+	}
+	return line
+}
+
+// slackWhere tells where in the code it is.
+func slackWhere(card Card) []slackElement {
+	var line []slackElement
+	for _, s := range []string{shown(card.Culprit, maxTitle), shown(card.Frame, maxTitle)} {
+		if s == "" {
+			continue
+		}
+		if line != nil {
+			line = append(line, plainText("  "))
+		}
+		line = append(line, codeText(s))
+	}
+	return line
+}
