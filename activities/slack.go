@@ -168,6 +168,9 @@ func newSlackBot(ctx context.Context) (slackBot, error) {
 	if err != nil {
 		return slackBot{}, notConfigured(config.SlackToken, err)
 	}
+	if systems.SlackAPIURL == "" { // it was malformed
+		return slackBot{}, notConfigured("TRIAGE_SLACK_API_URL", errors.New("look at what the worker's page says of it"))
+	}
 	return slackBot{systems, token}, nil
 }
 

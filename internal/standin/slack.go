@@ -109,7 +109,6 @@ func StartSlack(options SlackOptions) (*Slack, error) {
 		"conversations.list":    {do: s.list},
 		"conversations.info":    {do: s.info},
 	} {
-		router.HandleFunc("/"+name, func(w http.ResponseWriter, r *http.Request) { s.call(w, r, method) })
 		router.HandleFunc("/api/"+name, func(w http.ResponseWriter, r *http.Request) { s.call(w, r, method) })
 	}
 	router.HandleFunc("POST /services/", s.hook)
