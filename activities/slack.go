@@ -312,7 +312,7 @@ func (b slackBot) channelID(ctx context.Context, channel string) (string, error)
 			break
 		}
 	}
-	return "", &outside.Error{Kind: outside.Final, System: "Slack", Reason: "the ID of " + shown(channel, maxShort) + " is not known: write it instead of the name"}
+	return "", &outside.Error{Kind: outside.Final, System: "Slack", Reason: "the ID of " + shown(channel, slackShort) + " is not known: write it instead of the name"}
 }
 
 type slackCursor struct {
@@ -392,7 +392,7 @@ func (b slackBot) call(ctx context.Context, r outside.Request, channel string, i
 // slackRefused is the error for an answer that says no, of status 200.
 func slackRefused(a outside.Answer, code, needed, channel string) *outside.Error {
 	e := &outside.Error{Kind: outside.Final, System: "Slack", Status: a.Status, Code: code, Reason: "it says " + code}
-	where := shown(channel, maxShort)
+	where := shown(channel, slackShort)
 	switch code {
 	case "internal_error", "fatal_error", "service_unavailable", "request_timeout":
 		e.Kind = outside.Maybe
@@ -401,7 +401,7 @@ func slackRefused(a outside.Answer, code, needed, channel string) *outside.Error
 	case "invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "no_permission", "org_login_required", "not_allowed_token_type", "access_denied", "ekm_access_denied":
 		e.Reason += ": look at " + config.SlackToken
 	case "missing_scope":
-		e.Reason += ": the bot of " + config.SlackToken + " needs the scope " + shown(needed, maxShort)
+		e.Reason += ": the bot of " + config.SlackToken + " needs the scope " + shown(needed, slackShort)
 	case "not_in_channel":
 		e.Reason += ": invite the bot to " + where
 	case "channel_not_found":

@@ -10,11 +10,11 @@ import (
 // The texts of a message are cut, each to so many bytes: all of them together are well
 // below what Slack takes.
 const (
-	maxShort   = 100
-	maxTitle   = 300
-	maxDetails = 1000
-	maxReply   = 2500
-	maxLines   = 30 // of a reply
+	slackShort      = 100
+	slackTitle      = 300
+	slackDetails    = 1000
+	slackReply      = 2500
+	slackReplyLines = 30 // of a reply
 )
 
 // slackContent is what a message says. It is rich text, in which Slack looks for no
@@ -82,14 +82,14 @@ var slackEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
 // slackText is the message that says a text, which may have several lines.
 func slackText(s string) slackContent {
-	s = text.Shorten(strings.TrimSpace(text.Clean(s)), maxReply)
+	s = text.Shorten(strings.TrimSpace(text.Clean(s)), slackReply)
 	lines := strings.Split(s, "\n")
-	if len(lines) > maxLines {
-		lines = append(lines[:maxLines], "…")
+	if len(lines) > slackReplyLines {
+		lines = append(lines[:slackReplyLines], "…")
 	}
 	var all [][]slackElement
 	for _, line := range lines {
-		if line = shown(line, maxReply); line != "" {
+		if line = shown(line, slackReply); line != "" {
 			all = append(all, []slackElement{plainText(line)})
 		}
 	}
@@ -102,18 +102,18 @@ func slackText(s string) slackContent {
 // slackCard is the message that tells of an issue or an alert, with a link to the run
 // that posts it.
 func slackCard(card Card, run string) slackContent {
-	title := shown(card.Title, maxTitle)
+	title := shown(card.Title, slackTitle)
 	if title == "" {
 		title = "(no title)"
 	}
-	headline := shown(card.Headline, maxShort)
+	headline := shown(card.Headline, slackShort)
 	if card.Test {
 		headline = "Test: " + headline
 	}
 	sign := slackSign(card)
 	head := []slackElement{plainText(sign + " "), boldText(headline)}
 	for _, s := range []string{card.ShortID, card.Severity} {
-		if s = shown(s, maxShort); s != "" {
+		if s = shown(s, slackShort); s != "" {
 			head = append(head, plainText("  ·  "+s))
 		}
 	}
@@ -125,7 +125,7 @@ func slackCard(card Card, run string) slackContent {
 	if run != "" {
 		links = append(links, slackElement{Type: "link", URL: run, Text: "Temporal run"})
 	}
-	if s := shown(card.Details, maxDetails); s != "" {
+	if s := shown(card.Details, slackDetails); s != "" {
 		details = []slackElement{plainText(s)}
 	}
 	if card.Test {
@@ -145,10 +145,10 @@ func slackCard(card Card, run string) slackContent {
 // slackNotification is one line that tells what broke where.
 func slackNotification(sign, headline, title string, card Card) string {
 	s := sign + " " + headline + ": " + title
-	if project := shown(card.Project, maxShort); project != "" {
+	if project := shown(card.Project, slackShort); project != "" {
 		s += " in " + project
 	}
-	if environment := shown(card.Environment, maxShort); environment != "" {
+	if environment := shown(card.Environment, slackShort); environment != "" {
 		s += ", " + environment
 	}
 	return s
@@ -176,7 +176,7 @@ type slackFact struct{ label, value string }
 func slackFacts(facts ...slackFact) []slackElement {
 	var line []slackElement
 	for _, fact := range facts {
-		value := shown(fact.value, maxShort)
+		value := shown(fact.value, slackShort)
 		if value == "" {
 			continue
 		}
@@ -206,7 +206,7 @@ func slackNumbers(card Card) []slackElement {
 // slackWhere tells where in the code it is.
 func slackWhere(card Card) []slackElement {
 	var line []slackElement
-	for _, s := range []string{shown(card.Culprit, maxTitle), shown(card.Frame, maxTitle)} {
+	for _, s := range []string{shown(card.Culprit, slackTitle), shown(card.Frame, slackTitle)} {
 		if s == "" {
 			continue
 		}
