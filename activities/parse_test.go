@@ -22,13 +22,15 @@ const title = "CartTotalMismatch: cart total <119.90 €> & payment total <100.0
 
 func TestParseIssueOfASample(t *testing.T) {
 	tests := map[string]struct{ status, priority, firstSeen, lastSeen string }{
-		"issue.created":            {"unresolved", "high", "2026-03-17T09:42:10.418000+00:00", "2026-03-17T09:42:10.418000+00:00"},
-		"issue.assigned":           {"unresolved", "high", "2026-03-17T09:42:10.418000Z", "2026-03-17T09:57:33.902000Z"},
-		"issue.resolved":           {"resolved", "high", "2026-03-17T09:42:10.418000Z", "2026-03-17T11:26:48.007000Z"},
-		"issue.unresolved":         {"unresolved", "high", "2026-03-17T09:42:10.418000Z", "2026-03-19T07:15:22.640000Z"},
-		"issue.ignored":            {"ignored", "medium", "2026-03-17T09:42:10.418000Z", "2026-03-20T12:44:09.118000Z"},
-		"issue.archived":           {"ignored", "low", "2026-03-17T09:42:10.418000Z", "2026-03-20T12:44:09.118000Z"},
-		"activity_alert.triggered": {"unresolved", "high", "2026-03-17T09:42:10.418000Z", "2026-03-17T10:13:55.731000Z"},
+		"issue.created":                {"unresolved", "high", "2026-03-17T09:42:10.418000+00:00", "2026-03-17T09:42:10.418000+00:00"},
+		"issue.assigned":               {"unresolved", "high", "2026-03-17T09:42:10.418000Z", "2026-03-17T09:57:33.902000Z"},
+		"issue.external_issue_created": {"unresolved", "high", "2026-03-17T09:42:10.418000Z", "2026-03-17T09:57:33.902000Z"},
+		"issue.external_issue_linked":  {"unresolved", "high", "2026-03-17T09:42:10.418000Z", "2026-03-17T09:57:33.902000Z"},
+		"issue.resolved":               {"resolved", "high", "2026-03-17T09:42:10.418000Z", "2026-03-17T11:26:48.007000Z"},
+		"issue.unresolved":             {"unresolved", "high", "2026-03-17T09:42:10.418000Z", "2026-03-19T07:15:22.640000Z"},
+		"issue.ignored":                {"ignored", "medium", "2026-03-17T09:42:10.418000Z", "2026-03-20T12:44:09.118000Z"},
+		"issue.archived":               {"ignored", "low", "2026-03-17T09:42:10.418000Z", "2026-03-20T12:44:09.118000Z"},
+		"activity_alert.triggered":     {"unresolved", "high", "2026-03-17T09:42:10.418000Z", "2026-03-17T10:13:55.731000Z"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -260,7 +260,8 @@ func sentryOf(ctx context.Context, ref IssueRef) (sentryAPI, error) {
 	systems := outside.From(ctx)
 	api, ok := systems.Sentry[ref.Integration]
 	if !ok {
-		return sentryAPI{}, notConfigured(strings.ToUpper(ref.Integration)+"_API_TOKEN", config.ErrNotSet)
+		prefix := strings.ToUpper(short(ref.Integration))
+		return sentryAPI{}, notConfigured(prefix+"_API_TOKEN", fmt.Errorf("it is not set, or %s_ORGANIZATION or %s_API_URL is wrong", prefix, prefix))
 	}
 	token, err := systems.Secret(api.TokenVariable)
 	if err != nil {

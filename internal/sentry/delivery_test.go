@@ -58,20 +58,22 @@ func TestDeliveryOfEverySampleTellsWhenAndWho(t *testing.T) {
 		actor sentry.Actor
 	}
 	known := map[string]when{
-		"activity_alert.triggered": {"2026-03-17T10:13:55.731Z", sentry.ActorSentry},
-		"comment.created":          {commented, sentry.ActorPerson},
-		"comment.deleted":          {commented, sentry.ActorPerson},
-		"comment.updated":          {commented, sentry.ActorPerson},
-		"error.created":            {"2026-03-17T09:42:10.793Z", sentry.ActorSentry}, // received
-		"event_alert.triggered":    {"2026-03-17T09:42:10.793Z", sentry.ActorSentry},
-		"installation.created":     {"", sentry.ActorPerson},
-		"installation.deleted":     {"", sentry.ActorPerson},
-		"issue.archived":           {"2026-03-20T12:44:09.118Z", sentry.ActorIntegration},
-		"issue.assigned":           {"2026-03-17T09:57:33.902Z", sentry.ActorPerson},
-		"issue.created":            {created, sentry.ActorSentry},
-		"issue.ignored":            {"2026-03-20T12:44:09.118Z", sentry.ActorPerson},
-		"issue.resolved":           {"2026-03-17T11:26:48.007Z", sentry.ActorPerson},
-		"issue.unresolved":         {"2026-03-19T07:15:22.64Z", sentry.ActorSentry},
+		"activity_alert.triggered":     {"2026-03-17T10:13:55.731Z", sentry.ActorSentry},
+		"comment.created":              {commented, sentry.ActorPerson},
+		"comment.deleted":              {commented, sentry.ActorPerson},
+		"comment.updated":              {commented, sentry.ActorPerson},
+		"error.created":                {"2026-03-17T09:42:10.793Z", sentry.ActorSentry}, // received
+		"event_alert.triggered":        {"2026-03-17T09:42:10.793Z", sentry.ActorSentry},
+		"installation.created":         {"", sentry.ActorPerson},
+		"installation.deleted":         {"", sentry.ActorPerson},
+		"issue.archived":               {"2026-03-20T12:44:09.118Z", sentry.ActorIntegration},
+		"issue.assigned":               {"2026-03-17T09:57:33.902Z", sentry.ActorPerson},
+		"issue.created":                {created, sentry.ActorSentry},
+		"issue.external_issue_created": {"2026-03-17T09:57:33.902Z", sentry.ActorIntegration},
+		"issue.external_issue_linked":  {"2026-03-17T09:57:33.902Z", sentry.ActorPerson},
+		"issue.ignored":                {"2026-03-20T12:44:09.118Z", sentry.ActorPerson},
+		"issue.resolved":               {"2026-03-17T11:26:48.007Z", sentry.ActorPerson},
+		"issue.unresolved":             {"2026-03-19T07:15:22.64Z", sentry.ActorSentry},
 	}
 	for _, name := range sentry.SampleNames() {
 		t.Run(name, func(t *testing.T) {

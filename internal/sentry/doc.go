@@ -11,4 +11,6 @@ const (
 	HeaderResource  = "Sentry-Hook-Resource"  // first half of the event name
 	HeaderTimestamp = "Sentry-Hook-Timestamp" // unix seconds of this attempt
 	HeaderRequestID = "Request-ID"            // new for each attempt, 32 hex digits
+	// The same in all attempts, 32 hex digits: Sentry is about to send it.
+	HeaderIdempotencyKey = "Idempotency-Key"
 )

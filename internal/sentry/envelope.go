@@ -59,7 +59,7 @@ func (b *Body) UnmarshalJSON(text []byte) error {
 const maxHeader = 256
 
 // kept are the headers that go into an envelope.
-var kept = []string{HeaderResource, HeaderRequestID, HeaderTimestamp, "User-Agent"}
+var kept = []string{HeaderResource, HeaderRequestID, HeaderTimestamp, HeaderIdempotencyKey, "User-Agent"}
 
 // NewEnvelope wraps a verified delivery. header is read for the headers worth
 // keeping, received stands in for a timestamp that is absent or not a number

@@ -68,6 +68,24 @@ func TestNewEnvelope(t *testing.T) {
 	}
 }
 
+func TestTheKeyOfSentrysAttemptsIsKeptBesideThatOfTheDelivery(t *testing.T) {
+	const attempts = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+	for name, header := range map[string]http.Header{
+		"beside a Request-ID": delivery(sentry.HeaderIdempotencyKey, attempts),
+		"without one":         delivery(sentry.HeaderIdempotencyKey, attempts, sentry.HeaderRequestID, ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := sentry.NewEnvelope("backend", "sentry.issue.created", header, []byte(smallBody), received)
+			if want := sentry.IdempotencyKey(header.Get(sentry.HeaderRequestID), []byte(smallBody)); got.IdempotencyKey != want {
+				t.Errorf("the key of the delivery is %s, want %s", got.IdempotencyKey, want)
+			}
+			if got.Headers["idempotency-key"] != attempts {
+				t.Errorf("the headers are %v", got.Headers)
+			}
+		})
+	}
+}
+
 func TestNewEnvelopeLeavesOutAbsentHeaders(t *testing.T) {
 	got := sentry.NewEnvelope("backend", "sentry.issue.created", http.Header{}, []byte(smallBody), received)
 	if got.Headers == nil || len(got.Headers) != 0 {

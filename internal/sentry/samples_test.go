@@ -20,7 +20,7 @@ func TestThereIsASampleOfEachEvent(t *testing.T) {
 		"error.created",
 		"event_alert.triggered",
 		"installation.created", "installation.deleted",
-		"issue.archived", "issue.assigned", "issue.created", "issue.ignored", "issue.resolved", "issue.unresolved",
+		"issue.archived", "issue.assigned", "issue.created", "issue.external_issue_created", "issue.external_issue_linked", "issue.ignored", "issue.resolved", "issue.unresolved",
 		"metric_alert.critical", "metric_alert.open", "metric_alert.resolved", "metric_alert.warning",
 		"preprod_artifact.build_distribution_completed", "preprod_artifact.size_analysis_completed",
 		"seer.coding_completed", "seer.coding_started",
@@ -89,7 +89,7 @@ func isASCII(body []byte) bool {
 // renewed are the places of the ids that FreshIDs replaces; those in issueIDs
 // are of the same issue.
 var (
-	issueIDs = []string{"data.issue.id", "data.issue_id", "data.group_id", "data.error.issue_id", "data.event.issue_id"}
+	issueIDs = []string{"data.issue.id", "data.issue_id", "data.group_id", "data.error.issue_id", "data.event.issue_id", "data.external_issue.issueId"}
 	renewed  = slices.Concat(issueIDs, []string{
 		"data.issue.shortId", "data.comment_id", "data.error.event_id", "data.event.event_id",
 		"data.metric_alert.id", "data.run_id", "data.buildId",
