@@ -19,6 +19,7 @@ import (
 
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/destinations"
 	"sentry-temporal/internal/outside"
 	"sentry-temporal/internal/service"
 	"sentry-temporal/internal/starter"
@@ -90,7 +91,14 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 		return err
 	}
 	defer connections.Close()
-	systems := systemsOf(cfg.Outside, connections.Environments())
+	if cfg.Outside.Secret == nil {
+		cfg.Outside = config.NoOutside()
+	}
+	destined := destinations.Open(cfg.Outside, log)
+	if err := measureDestinations(told.Meter(), destined); err != nil {
+		return err
+	}
+	systems := systemsOf(cfg.Outside, destined, connections.Environments())
 	start := func(environment starter.Environment, fatal func(error)) (stop func(), err error) {
 		return poll(outside.With(context.WithoutCancel(ctx), systems), environment, fatal, workflows, activities)
 	}
@@ -123,6 +131,7 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 		defer closeAdmin()
 		var background sync.WaitGroup
 		background.Go(func() { watch.Run(working) })
+		background.Go(func() { destined.Follow(working) })
 		all.run(working)
 		background.Wait()
 		return nil

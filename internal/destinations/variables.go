@@ -16,5 +16,5 @@ func FromVariables(o config.Outside) *Table {
 		return None()
 	}
 	d.Name = "variables"
-	return &Table{all: []Destination{d}}
+	return &Table{rules: []Rule{{Destination: d}}}
 }
