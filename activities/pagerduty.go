@@ -147,7 +147,7 @@ func enqueue(ctx context.Context, variable, key string, e pageEvent) (Paged, err
 		return Paged{}, mistaken("PagerDuty: a key has 1 to 255 characters")
 	}
 	systems := outside.From(ctx)
-	routing, err := systems.Secret(variable)
+	routing, err := systems.RoutingKey(variable)
 	if err != nil {
 		return Paged{}, notConfigured(variable, err)
 	}

@@ -66,6 +66,7 @@ type Server struct {
 	late     sync.WaitGroup
 
 	mu       sync.Mutex
+	watch    func(*http.Request)
 	faults   []Fault
 	received []Received
 }
@@ -98,6 +99,13 @@ func (s *Server) Fail(faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, faults...)
+}
+
+// Watch has f be called with each request before it is answered.
+func (s *Server) Watch(f func(*http.Request)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watch = f
 }
 
 // Heal forgets all faults.
@@ -149,6 +157,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if seen.Header.Get(secret) != "" {
 			seen.Header.Set(secret, "(left out)")
 		}
+	}
+	s.mu.Lock()
+	watch := s.watch
+	s.mu.Unlock()
+	if watch != nil {
+		watch(r)
 	}
 	fault := s.fault(r)
 	effect := func() *httptest.ResponseRecorder {
