@@ -67,10 +67,10 @@ type GitHubComment struct {
 
 // What GitHub takes, in characters, and what is remembered.
 const (
-	maxIssueTitle = 256
-	maxIssueBody  = 65536
-	maxIssues     = 1000 // of a repository
-	maxComments   = 2500 // of an issue
+	maxIssueTitle     = 256
+	maxIssueBody      = 65536
+	maxGitHubIssues   = 1000 // of a repository
+	maxGitHubComments = 2500 // of an issue
 )
 
 // GitHubLogin is who a stand-in's token belongs to.
@@ -283,7 +283,7 @@ func (c *githubCall) create() {
 	if !c.decode(&sent) || !c.valid("Issue", "title", sent.Title, maxIssueTitle, true) || !c.valid("Issue", "body", sent.Body, maxIssueBody, false) {
 		return
 	}
-	if len(r.issues) == maxIssues {
+	if len(r.issues) == maxGitHubIssues {
 		c.refuse(http.StatusForbidden, "The stand-in is full")
 		return
 	}
@@ -378,7 +378,7 @@ func (c *githubCall) comment() {
 	if !c.decode(&sent) || !c.valid("IssueComment", "body", sent.Body, maxIssueBody, true) {
 		return
 	}
-	if len(issue.Comments) == maxComments {
+	if len(issue.Comments) == maxGitHubComments {
 		c.refuse(http.StatusForbidden, "Commenting is disabled on issues with more than 2500 comments")
 		return
 	}
