@@ -41,7 +41,7 @@ var mayImport = map[string][]string{
 	"internal/config":       {"internal/text"},
 	"internal/yamlfile":     {"internal/config", "internal/text"},
 	"internal/destinations": {"internal/config", "internal/telemetry", "internal/text", "internal/yamlfile"},
-	"internal/outside":      {"internal/config", "internal/destinations", "internal/text"},
+	"internal/outside":      {"internal/config", "internal/destinations", "internal/telemetry", "internal/text"},
 	"internal/standin":      {},
 	"internal/telemetry":    {"internal/build", "internal/text"},
 	"internal/devserver":    {"internal/devserver"},

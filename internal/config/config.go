@@ -163,7 +163,8 @@ func LoadWorker() (Worker, error) {
 		AdminAddr: l.address("WORKER_ADMIN_ADDR", vars.WorkerAdmin),
 	}
 	l.guarded("WORKER_ADMIN_ADDR", cfg.AdminAddr, vars)
-	cfg.Outside = outside(vars, cfg.Integrations)
+	cfg.Outside = l.outside(vars, cfg.Integrations)
+	cfg.Warnings = l.warnings
 	return cfg, l.err()
 }
 

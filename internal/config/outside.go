@@ -66,7 +66,8 @@ func NoOutside() Outside {
 	return Outside{Secret: func(string) (Secret, error) { return "", ErrNotSet }}
 }
 
-// EnvironmentSecret is the [Outside.Secret] of a program.
+// EnvironmentSecret is the [Outside.Secret] of a program. What one of our own variables has
+// is a secret only if it looks like what it is for.
 func EnvironmentSecret(variable string) (Secret, error) {
 	value, file := os.Getenv(variable), os.Getenv(variable+"_FILE")
 	switch {
@@ -81,7 +82,23 @@ func EnvironmentSecret(variable string) (Secret, error) {
 		}
 		value = string(text)
 	}
-	return parseSecret(value)
+	secret, err := parseSecret(value)
+	if check := forms[variable]; err == nil && check != nil {
+		err = check(secret.Reveal())
+	}
+	if err != nil {
+		return "", err
+	}
+	return secret, nil
+}
+
+// forms are what the secrets in our own variables have to look like.
+var forms = map[string]func(string) error{
+	SlackToken:          checkBotToken,
+	SlackWebhookURL:     CheckAddress,
+	PagerDutyRoutingKey: checkRoutingKey,
+	WebhookURL:          CheckAddress,
+	WebhookSecret:       checkSigningSecret,
 }
 
 // RoutingKey returns the routing key of PagerDuty that a variable has now, see
@@ -97,10 +114,7 @@ func (o Outside) Address(variable string) (Secret, error) {
 	return o.secretOf(variable, CheckAddress)
 }
 
-// SigningSecret returns the secret that webhooks are signed with now, as in
-// [Standard Webhooks]: whsec_ and base64.
-//
-// [Standard Webhooks]: https://www.standardwebhooks.com
+// SigningSecret returns the secret that webhooks are signed with now: whsec_ and base64.
 func (o Outside) SigningSecret() (Secret, error) {
 	return o.secretOf(WebhookSecret, checkSigningSecret)
 }
@@ -184,9 +198,10 @@ func CheckAddress(address string) error {
 	return nil
 }
 
-// outside reads what workflows act on.
-func outside(vars raw, integrations []Integration) Outside {
-	l := &loader{}
+// outside reads what workflows act on. Its problems keep no worker from starting.
+func (l *loader) outside(vars raw, integrations []Integration) Outside {
+	before := l.problems
+	l.problems = nil
 	o := Outside{
 		Sentry:           map[string]SentryAPI{},
 		DestinationsFile: vars.DestinationsFile,
@@ -202,20 +217,20 @@ func outside(vars raw, integrations []Integration) Outside {
 	o.GitHubAPIURL = l.service("TRIAGE_GITHUB_API_URL", vars.GitHubAPI)
 
 	o.SlackChannel = l.target("TRIAGE_SLACK_CHANNEL", vars.SlackChannel, IsChannel, "the name of a channel, as in #sentry, or its ID",
-		SlackToken, l.secret(SlackToken, checkBotToken), vars.DestinationsFile)
+		SlackToken, l.secret(SlackToken), vars.DestinationsFile)
 	o.GitHubRepo = l.target("TRIAGE_GITHUB_REPO", vars.GitHubRepo, IsRepository, "a repository, as in acme/pay",
-		GitHubToken, l.secret(GitHubToken, nil), vars.DestinationsFile)
-	if l.secret(PagerDutyRoutingKey, checkRoutingKey) {
+		GitHubToken, l.secret(GitHubToken), vars.DestinationsFile)
+	if l.secret(PagerDutyRoutingKey) {
 		o.PagerDutyVariable = PagerDutyRoutingKey
 	}
-	if l.secret(SlackWebhookURL, CheckAddress) {
+	if l.secret(SlackWebhookURL) {
 		o.SlackWebhookVariable = SlackWebhookURL
 	}
 	if o.SlackWebhookVariable != "" && o.SlackChannel != "" && vars.DestinationsFile == "" {
 		o.SlackWebhookVariable = ""
-		l.bad(SlackWebhookURL, "is not used: the bot posts to TRIAGE_SLACK_CHANNEL, and everything would be there twice")
+		l.warn(SlackWebhookURL, "is not used: the bot posts to TRIAGE_SLACK_CHANNEL, and everything would be there twice")
 	}
-	hasAddress, hasSecret := l.secret(WebhookURL, CheckAddress), l.secret(WebhookSecret, checkSigningSecret)
+	hasAddress, hasSecret := l.secret(WebhookURL), l.secret(WebhookSecret)
 	switch {
 	case hasAddress && hasSecret:
 		o.WebhookVariable = WebhookURL
@@ -224,7 +239,7 @@ func outside(vars raw, integrations []Integration) Outside {
 	case hasSecret && !isSet(WebhookURL) && vars.DestinationsFile == "":
 		l.bad(WebhookSecret, "is of no use without %s", WebhookURL)
 	}
-	o.Problems = l.problems
+	o.Problems, l.problems = l.problems, before
 	return o
 }
 
@@ -244,7 +259,7 @@ func (l *loader) sentryAPI(prefix string) (api SentryAPI, ok bool) {
 		return SentryAPI{}, false
 	}
 	before := len(l.problems)
-	l.secret(token, nil)
+	l.secret(token)
 	switch {
 	case vars.Organization == "":
 		l.bad(prefix+"_ORGANIZATION", "is needed with %s: the slug of the organization, as in its address https://<slug>.sentry.io", token)
@@ -263,7 +278,7 @@ func (l *loader) target(variable, value string, is func(string) bool, form, toke
 	case value != "" && !isSet(token):
 		l.bad(variable, "is of no use without %s", token)
 	case value != "" && file != "":
-		l.bad(variable, "is not used: DESTINATIONS_FILE says who is told")
+		l.warn(variable, "is not used: DESTINATIONS_FILE says who is told")
 	case value == "" && hasToken && file == "":
 		l.bad(variable, "is needed with %s: %s", token, form)
 	case hasToken:
@@ -274,21 +289,19 @@ func (l *loader) target(variable, value string, is func(string) bool, form, toke
 
 // secret reports whether a variable with a secret, or its file, is configured. What is
 // wrong with the variable is a problem; a file may be right when it is read next.
-func (l *loader) secret(variable string, check func(string) error) bool {
-	secret, err := EnvironmentSecret(variable)
+func (l *loader) secret(variable string) bool {
+	_, err := EnvironmentSecret(variable)
 	ofFile := os.Getenv(variable) == "" && os.Getenv(variable+"_FILE") != ""
 	switch {
 	case ofFile:
 		return true
 	case errors.Is(err, ErrNotSet):
 		return false
-	case err == nil && check != nil:
-		err = check(secret.Reveal())
-	}
-	if err != nil {
+	case err != nil:
 		l.bad(variable, "%w", err)
+		return false
 	}
-	return err == nil
+	return true
 }
 
 // isSet reports whether a variable or its file is set, whatever to.

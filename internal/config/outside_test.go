@@ -89,11 +89,9 @@ func TestWhatIsMalformedOrIncompleteIsLeftOutAndToldAndTheWorkerStarts(t *testin
 		{[]string{slack, "TRIAGE_SLACK_CHANNEL=sentry"}, "TRIAGE_SLACK_CHANNEL"},
 		{[]string{slack, "TRIAGE_SLACK_CHANNEL=#Sentry team"}, "TRIAGE_SLACK_CHANNEL"},
 		{[]string{slack, "TRIAGE_SLACK_CHANNEL=#sentry", "TRIAGE_SLACK_API_URL=http://slack.com/api"}, "TRIAGE_SLACK_API_URL"},
-		{[]string{slack, "TRIAGE_SLACK_CHANNEL=#sentry", "DESTINATIONS_FILE=x.yaml"}, "TRIAGE_SLACK_CHANNEL"},
 		{[]string{"TRIAGE_SLACK_TOKEN=xoxp-" + hush, "TRIAGE_SLACK_CHANNEL=#sentry"}, "TRIAGE_SLACK_TOKEN"},
 		{[]string{"TRIAGE_SLACK_WEBHOOK_URL=hooks.slack.com/" + hush}, "TRIAGE_SLACK_WEBHOOK_URL"},
 		{[]string{"TRIAGE_SLACK_WEBHOOK_URL=http://hooks.slack.com/" + hush}, "TRIAGE_SLACK_WEBHOOK_URL"},
-		{[]string{"TRIAGE_SLACK_WEBHOOK_URL=https://hooks.slack.com/" + hush, slack, "TRIAGE_SLACK_CHANNEL=#sentry"}, "TRIAGE_SLACK_WEBHOOK_URL"},
 		{[]string{"TRIAGE_PAGERDUTY_ROUTING_KEY=" + hush}, "TRIAGE_PAGERDUTY_ROUTING_KEY"},
 		{[]string{"TRIAGE_PAGERDUTY_ROUTING_KEY=" + routingKey, "TRIAGE_PAGERDUTY_URL="}, "TRIAGE_PAGERDUTY_URL"},
 		{[]string{hub}, "TRIAGE_GITHUB_REPO"},
@@ -101,7 +99,6 @@ func TestWhatIsMalformedOrIncompleteIsLeftOutAndToldAndTheWorkerStarts(t *testin
 		{[]string{hub, "TRIAGE_GITHUB_REPO=https://github.com/acme/pay"}, "TRIAGE_GITHUB_REPO"},
 		{[]string{hub, "TRIAGE_GITHUB_REPO=acme/.."}, "TRIAGE_GITHUB_REPO"},
 		{[]string{hub, "TRIAGE_GITHUB_REPO=acme/pay", "TRIAGE_GITHUB_API_URL=ftp://git.acme.example"}, "TRIAGE_GITHUB_API_URL"},
-		{[]string{hub, "TRIAGE_GITHUB_REPO=acme/pay", "DESTINATIONS_FILE=x.yaml"}, "TRIAGE_GITHUB_REPO"},
 		{[]string{address}, "TRIAGE_WEBHOOK_SECRET"},
 		{[]string{key}, "TRIAGE_WEBHOOK_SECRET"},
 		{[]string{address, "TRIAGE_WEBHOOK_SECRET=" + hush}, "TRIAGE_WEBHOOK_SECRET"},
@@ -115,10 +112,10 @@ func TestWhatIsMalformedOrIncompleteIsLeftOutAndToldAndTheWorkerStarts(t *testin
 			o := loadWorker(t).Outside
 			wantOutside(t, o, test.problem)
 			usable := func() bool {
-				return len(o.Sentry)+len(o.SlackChannel)+len(o.GitHubRepo)+len(o.PagerDutyVariable)+len(o.WebhookVariable) > 0
+				return len(o.Sentry)+len(o.SlackChannel)+len(o.GitHubRepo)+len(o.PagerDutyVariable)+len(o.SlackWebhookVariable)+len(o.WebhookVariable) > 0
 			}
-			if strings.HasSuffix(test.problem, "_API_URL") || strings.HasSuffix(test.problem, "PAGERDUTY_URL") || test.problem == "TRIAGE_SLACK_WEBHOOK_URL" {
-				check(t, "addresses that are left out", o.SlackWebhookVariable+map[string]string{
+			if strings.HasSuffix(test.problem, "_API_URL") || strings.HasSuffix(test.problem, "PAGERDUTY_URL") {
+				check(t, "addresses that are left out", map[string]string{
 					"TRIAGE_SLACK_API_URL": o.SlackAPIURL, "TRIAGE_GITHUB_API_URL": o.GitHubAPIURL, "TRIAGE_PAGERDUTY_URL": o.PagerDutyURL,
 				}[test.problem], "")
 			} else if usable() {
@@ -128,11 +125,44 @@ func TestWhatIsMalformedOrIncompleteIsLeftOutAndToldAndTheWorkerStarts(t *testin
 	}
 }
 
+func TestWhatIsNotUsedIsAWarning(t *testing.T) {
+	const slack, hub = "TRIAGE_SLACK_TOKEN=xoxb-1", "TRIAGE_GITHUB_TOKEN=ghp_1"
+	for _, test := range []struct {
+		vars []string
+		idle string
+	}{
+		{[]string{slack, "TRIAGE_SLACK_CHANNEL=#sentry", "DESTINATIONS_FILE=x.yaml"}, "TRIAGE_SLACK_CHANNEL"},
+		{[]string{hub, "TRIAGE_GITHUB_REPO=acme/pay", "DESTINATIONS_FILE=x.yaml"}, "TRIAGE_GITHUB_REPO"},
+		{[]string{"TRIAGE_SLACK_WEBHOOK_URL=https://hooks.slack.com/" + hush, slack, "TRIAGE_SLACK_CHANNEL=#sentry"}, "TRIAGE_SLACK_WEBHOOK_URL"},
+	} {
+		environment(t, test.vars...)
+		cfg := loadWorker(t)
+		wantOutside(t, cfg.Outside)
+		wantWarnings(t, cfg.Warnings, test.idle)
+		check(t, "what the variables name, and is not used", map[string]string{
+			"TRIAGE_SLACK_CHANNEL": cfg.Outside.SlackChannel, "TRIAGE_GITHUB_REPO": cfg.Outside.GitHubRepo, "TRIAGE_SLACK_WEBHOOK_URL": cfg.Outside.SlackWebhookVariable,
+		}[test.idle], "")
+	}
+	for _, vars := range [][]string{{slack, hub}, {"TRIAGE_WEBHOOK_SECRET=" + signingSecret}} { // for what the file names
+		environment(t, append(vars, "DESTINATIONS_FILE=x.yaml")...)
+		wantOutside(t, loadWorker(t).Outside)
+	}
+}
+
 func TestEveryProblemOfWhatIsOutsideIsToldAtOnce(t *testing.T) {
 	environment(t, "INTEGRATIONS=backend,mobile", "BACKEND_API_TOKEN=b", "MOBILE_ORGANIZATION=acme",
 		"TRIAGE_SLACK_CHANNEL=sentry", "TRIAGE_PAGERDUTY_ROUTING_KEY="+hush, "TRIAGE_GITHUB_REPO=pay", "TRIAGE_WEBHOOK_URL="+hush)
 	wantOutside(t, loadWorker(t).Outside, "BACKEND_ORGANIZATION", "MOBILE_ORGANIZATION",
 		"TRIAGE_SLACK_CHANNEL", "TRIAGE_GITHUB_REPO", "TRIAGE_PAGERDUTY_ROUTING_KEY", "TRIAGE_WEBHOOK_URL")
+}
+
+func TestASecretOfOurOwnIsOneOnlyIfItLooksLikeIt(t *testing.T) {
+	for _, variable := range []string{config.SlackToken, config.SlackWebhookURL, config.PagerDutyRoutingKey, config.WebhookURL, config.WebhookSecret} {
+		environment(t, variable+"="+hush)
+		if secret, err := config.EnvironmentSecret(variable); err == nil || secret != "" || strings.Contains(err.Error(), hush) {
+			t.Errorf("%s: the secret has %d characters: %v", variable, len(secret), err)
+		}
+	}
 }
 
 func TestASecretOfAFileIsThatWhichIsThereWhenItIsUsed(t *testing.T) {
