@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"sentry-temporal/internal/config"
@@ -36,6 +37,29 @@ func measureDestinations(meter metric.Meter, told *destinations.Follower) error 
 				failing = 1
 			}
 			o.Observe(failing)
+			return nil
+		}))
+	return err
+}
+
+// measureOutside measures, whenever the metrics are asked for, what is known of each
+// outside system that is configured.
+func measureOutside(meter metric.Meter, states func() []outside.State) error {
+	_, err := meter.Int64ObservableGauge("sentry_temporal_outside_ready",
+		metric.WithDescription("1 while nothing is known to keep an outside system from being used, else 0; of those that are configured and were checked."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			for _, state := range states() {
+				var ready int64
+				switch state.Status {
+				case outside.NotConfigured, outside.Unchecked:
+					continue
+				case outside.Ready, outside.WellFormed:
+					ready = 1
+				case outside.NotReady:
+				}
+				o.Observe(ready, metric.WithAttributes(
+					attribute.String("system", state.System), attribute.String("integration", state.Integration)))
+			}
 			return nil
 		}))
 	return err

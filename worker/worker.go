@@ -107,6 +107,10 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 	if err := service.MeasureTemporal(told.Meter(), watch.States); err != nil {
 		return err
 	}
+	reached := outside.NewWatch(systems, cfg.Integrations, log)
+	if err := measureOutside(told.Meter(), reached.States); err != nil {
+		return err
+	}
 	handler := admin.New(admin.Options{
 		Ready: func() error {
 			if ctx.Err() != nil {
@@ -132,6 +136,7 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 		var background sync.WaitGroup
 		background.Go(func() { watch.Run(working) })
 		background.Go(func() { destined.Follow(working) })
+		background.Go(func() { reached.Run(working) })
 		all.run(working)
 		background.Wait()
 		return nil

@@ -132,7 +132,7 @@ type rawIntegration struct {
 	APIToken           string `split_words:"true"` // this and the next three: of Sentry's API, for the worker
 	APITokenFile       string `split_words:"true"`
 	Organization       string
-	APIUrl             string `split_words:"true" default:"https://sentry.io"` //nolint:revive,staticcheck // envconfig makes API_URL of it
+	APIUrl             string `split_words:"true" default:"https://sentry.io"` // envconfig makes API_URL of it
 }
 
 // LoadIngress reads the configuration of the ingress from the environment. The

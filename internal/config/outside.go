@@ -53,9 +53,9 @@ const (
 	SlackToken          = "TRIAGE_SLACK_TOKEN"
 	SlackWebhookURL     = "TRIAGE_SLACK_WEBHOOK_URL"
 	PagerDutyRoutingKey = "TRIAGE_PAGERDUTY_ROUTING_KEY"
-	GitHubToken         = "TRIAGE_GITHUB_TOKEN"
+	GitHubToken         = "TRIAGE_GITHUB_TOKEN" //nolint:gosec // its name
 	WebhookURL          = "TRIAGE_WEBHOOK_URL"
-	WebhookSecret       = "TRIAGE_WEBHOOK_SECRET"
+	WebhookSecret       = "TRIAGE_WEBHOOK_SECRET" //nolint:gosec // its name
 )
 
 // ErrNotSet says that a variable is not set, nor its file.

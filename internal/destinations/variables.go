@@ -1,10 +1,6 @@
 package destinations
 
-import (
-	"slices"
-
-	"sentry-temporal/internal/config"
-)
+import "sentry-temporal/internal/config"
 
 // FromVariables returns the table of a worker without a file of destinations: the one that
 // the variables name, or none.
@@ -21,12 +17,4 @@ func FromVariables(o config.Outside) *Table {
 	}
 	d.Name = "variables"
 	return &Table{rules: []Rule{{Destination: d}}}
-}
-
-// All returns the destinations in their order; of no table there are none.
-func (t *Table) All() []Destination {
-	if t == nil {
-		return nil
-	}
-	return slices.Clone(t.all)
 }

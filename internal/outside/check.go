@@ -125,6 +125,18 @@ func (w *Watch) table() *destinations.Table {
 	return table
 }
 
+// destinationsOf returns the destinations of a table in their order, none if it is nil.
+func destinationsOf(table *destinations.Table) []destinations.Destination {
+	if table == nil {
+		return nil
+	}
+	var all []destinations.Destination
+	for _, rule := range table.Rules() {
+		all = append(all, rule.Destination)
+	}
+	return all
+}
+
 // rest waits until it is time to check again.
 func (w *Watch) rest(ctx context.Context, i int, table *destinations.Table) {
 	pause := checkFine
@@ -140,13 +152,23 @@ func (w *Watch) rest(ctx context.Context, i int, table *destinations.Table) {
 	}
 }
 
+// Once checks all systems once, at the same time, and returns what is known then.
+func (w *Watch) Once(ctx context.Context) []State {
+	var group sync.WaitGroup
+	for i := range w.checks {
+		group.Go(func() { w.check(ctx, i, w.table(), time.Time{}) })
+	}
+	group.Wait()
+	return w.States()
+}
+
 // check checks a system once, and returns when the log was last told that it is not ready.
 func (w *Watch) check(ctx context.Context, i int, table *destinations.Table, logged time.Time) time.Time {
 	checking, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	c := w.checks[i]
 	next := State{System: c.system, Integration: c.integration}
-	next.Status, next.Missing = c.do(w.systems, checking, table.All())
+	next.Status, next.Missing = c.do(w.systems, checking, destinationsOf(table))
 	if ctx.Err() != nil {
 		return logged // checked for nothing
 	}
@@ -174,7 +196,7 @@ func (w *Watch) check(ctx context.Context, i int, table *destinations.Table, log
 		log.WarnContext(ctx, "an outside system is not ready", telemetry.KeyReason, strings.Join(next.Missing, "; "))
 		return time.Now()
 	case changed && next.Status != NotReady && next.Status != NotConfigured:
-		log.InfoContext(ctx, "an outside system is "+string(next.Status))
+		log.InfoContext(ctx, "an outside system can be used", "status", string(next.Status))
 	}
 	return logged
 }

@@ -42,7 +42,19 @@ func (s *Systems) checkSentry(ctx context.Context, integration string) (Status, 
 		return s.Client.Do(ctx, Request{System: "Sentry", Variable: api.TokenVariable, URL: api.URL + "/api/0/" + path, Header: bearer(token)})
 	}
 	prefix := strings.TrimSuffix(api.TokenVariable, "_API_TOKEN")
-	_, err := get("organizations/" + url.PathEscape(api.Organization) + "/issues/?query=&limit=1&statsPeriod=24h")
+	// The index tells what the token may do. Where it does not, that is not known.
+	var index struct {
+		Auth struct {
+			Scopes []string `json:"scopes"`
+		} `json:"auth"`
+	}
+	answer, err := get("")
+	if err == nil {
+		_ = json.Unmarshal(answer.Body, &index) // then there are no scopes
+	}
+	if statusOf(err) != http.StatusUnauthorized {
+		_, err = get("organizations/" + url.PathEscape(api.Organization) + "/issues/?query=&limit=1&statsPeriod=24h")
+	}
 	switch statusOf(err) {
 	case http.StatusUnauthorized:
 		return NotReady, []string{api.TokenVariable + " is not a token that Sentry takes (401)"}
@@ -54,17 +66,8 @@ func (s *Systems) checkSentry(ctx context.Context, integration string) (Status, 
 	if err != nil {
 		return NotReady, []string{err.Error() + " (" + prefix + "_API_URL is " + api.URL + ")"}
 	}
-	// The index tells what the token may do. Where it does not, that is not known.
-	answer, err := get("")
-	var index struct {
-		Auth struct {
-			Scopes []string `json:"scopes"`
-		} `json:"auth"`
-	}
-	if err != nil || json.Unmarshal(answer.Body, &index) != nil || len(index.Auth.Scopes) == 0 {
-		return Ready, nil
-	}
-	if !slices.Contains(index.Auth.Scopes, "event:write") && !slices.Contains(index.Auth.Scopes, "event:admin") {
+	scopes := index.Auth.Scopes
+	if len(scopes) > 0 && !slices.Contains(scopes, "event:write") && !slices.Contains(scopes, "event:admin") {
 		missing = append(missing, api.TokenVariable+" lacks the scope event:write: nothing can be written to issues, nor linked")
 	}
 	return verdict(missing)
@@ -219,7 +222,7 @@ func (s *Systems) channels(ctx context.Context, token config.Secret, types strin
 			return found, nil
 		}
 	}
-	return nil, fmt.Errorf("Slack: the first %d channels are not all that there are: name those that are not among them by ID", maxPages*channelsOfPage) //nolint:staticcheck,revive // a name
+	return nil, fmt.Errorf("Slack: the first %d channels are not all that there are: name those that are not among them by ID", maxPages*channelsOfPage) //nolint:staticcheck // a name
 }
 
 // checkGitHub looks at each repository, and tries to create an issue without a title in it:

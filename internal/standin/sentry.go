@@ -104,6 +104,7 @@ func StartSentry(organization, token string, scopes ...string) (*Sentry, error) 
 		scopes []string // one of them is needed
 		handle func(*http.Request) (int, any)
 	}{
+		"GET /api/0/{$}":                                      {s.scopes, s.index},
 		"GET " + organizations + "{$}":                        {[]string{ScopeOrgRead}, s.readOrganization},
 		"GET " + organizations + "issues/{$}":                 {canRead, s.list},
 		"GET " + organizations + "issues/{id}/{$}":            {canRead, s.onIssue(s.readIssue)},
@@ -133,6 +134,11 @@ var (
 	canRead  = []string{ScopeEventRead, ScopeEventWrite}
 	canWrite = []string{ScopeEventWrite}
 )
+
+// index tells what the token may do.
+func (s *Sentry) index(*http.Request) (int, any) {
+	return http.StatusOK, map[string]any{"version": "0", "auth": map[string]any{"scopes": s.scopes}, "user": nil}
+}
 
 // detail is the body of most errors.
 func detail(text string) any { return map[string]string{"detail": text} }
