@@ -92,7 +92,7 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 	}
 	defer connections.Close()
 	if cfg.Outside.Secret == nil {
-		cfg.Outside = config.NoOutside()
+		cfg.Outside.Secret = config.NoOutside().Secret
 	}
 	destined := destinations.Open(cfg.Outside, log)
 	if err := measureDestinations(told.Meter(), destined); err != nil {
