@@ -7,6 +7,7 @@ var All = []any{
 	ParseComment,
 	ParseError,
 	ParseAlert,
+	Decide,
 	&Sentry{},
 	&Slack{},
 	&PagerDuty{},

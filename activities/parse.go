@@ -8,6 +8,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"sentry-temporal/internal/outside"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/text"
 )
@@ -74,12 +75,16 @@ type Alert struct {
 	Projects    []string `json:"projects"` // slugs, of a metric alert
 	Error       Error    `json:"error"`    // the event that set off an issue alert
 	URL         string   `json:"url"`      // of the page in Sentry
+	// Configured is what the worker that read the body can act on.
+	Configured Configured `json:"configured,omitzero"`
 }
 
 // ParseIssue extracts the issue of an issue or activity alert event. It never
 // fails.
 func ParseIssue(ctx context.Context, env sentry.Envelope) (Issue, error) {
-	return issueOf(parse(ctx, env).Object("data.issue", "issue")), nil
+	issue := issueOf(parse(ctx, env).Object("data.issue", "issue"))
+	issue.Configured = configured(ctx, env)
+	return issue, nil
 }
 
 // issueOf reads an issue, which has one form in bodies and in the API's answers.
@@ -135,11 +140,21 @@ func ParseAlert(ctx context.Context, env sentry.Envelope) (Alert, error) {
 		Projects:    data.Texts("metric_alert.projects", maxProjects),
 		Error:       errorEvent(data.Object("event")),
 		URL:         data.Text("event.web_url", "web_url"),
+		Configured:  configured(ctx, env),
 	}
 	for i, slug := range alert.Projects {
 		alert.Projects[i] = text.Cut(slug, maxSlug)
 	}
 	return alert, nil
+}
+
+// configured returns what can be acted on for a delivery.
+func configured(ctx context.Context, env sentry.Envelope) Configured {
+	systems := outside.From(ctx)
+	_, reached := systems.Sentry[env.IntegrationID]
+	table, err := systems.Destinations()
+	// Where the destinations are not known there may be some, once that is mended.
+	return Configured{Sentry: reached, Destinations: err != nil || !table.Empty()}
 }
 
 func errorEvent(event sentry.Fields) Error {

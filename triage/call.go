@@ -53,22 +53,31 @@ func Local[In, Out any](ctx workflow.Context, activity func(context.Context, In)
 // rolled out, the one may know it and the other not yet: that is repeated.
 func Do[In, Out any](ctx workflow.Context, activity func(context.Context, In) (Out, error), in In, limits ...Limit) (Out, error) {
 	var out Out
-	options := RemoteOptions()
-	for _, limit := range limits {
-		if err := limit(&options); err != nil {
-			return out, mistaken(ctx, "", "triage.Do: "+err.Error(), nil)
-		}
+	options, err := limited(limits)
+	if err != nil {
+		return out, mistaken(ctx, "", "triage.Do: "+err.Error(), nil)
 	}
 	if activity == nil {
 		return out, mistaken(ctx, "", "triage.Do is given no activity", nil)
 	}
 	options.Summary = summary(ctx)
 	ctx = workflow.WithActivityOptions(ctx, options)
-	err := workflow.ExecuteActivity(ctx, activity, in).Get(ctx, &out)
+	err = workflow.ExecuteActivity(ctx, activity, in).Get(ctx, &out)
 	if refused, ok := errors.AsType[*temporal.ApplicationError](err); ok && refused.Type() == typeUnregistered {
 		err = mistaken(ctx, typeUnregistered, "triage.Do: "+refused.Message(), err)
 	}
 	return out, err
+}
+
+// limited returns [RemoteOptions] with limits.
+func limited(limits []Limit) (workflow.ActivityOptions, error) {
+	options := RemoteOptions()
+	for _, limit := range limits {
+		if err := limit(&options); err != nil {
+			return options, err
+		}
+	}
+	return options, nil
 }
 
 // The types of errors that say that code is wrong.

@@ -21,7 +21,9 @@ import (
 // each activity a summary in the Temporal UI, and it tells with a call of an activity
 // whether the worker that made it has that registered. Histories do not depend on it.
 func Interceptor(activities ...any) interceptor.WorkerInterceptor {
-	return &workerInterceptor{registered: activityNames(activities)}
+	registered := activityNames(activities)
+	registered[LatestType] = true
+	return &workerInterceptor{registered: registered}
 }
 
 type workerInterceptor struct {

@@ -46,8 +46,8 @@ func RemoteOptions() workflow.ActivityOptions {
 	}
 }
 
-// Limit sets one call of [Do] another limit than [RemoteOptions] has: [Timeout] or
-// [Attempts]. Limits may change while runs are open.
+// Limit sets one call of [Do] another limit than [RemoteOptions] has: [Timeout],
+// [Attempts] or [Within]. Limits may change while runs are open.
 type Limit func(*workflow.ActivityOptions) error
 
 // Timeout has an attempt take at most d. One whose worker is gone is repeated only
@@ -70,6 +70,18 @@ func Attempts(n int32) Limit {
 			return fmt.Errorf("%d attempts are none", n)
 		}
 		o.RetryPolicy.MaximumAttempts = n
+		return nil
+	}
+}
+
+// Within has the call fail when d has passed, whatever it waits for then: its turn in
+// the queue, an answer, or the next attempt. It is for what must not hold a run up.
+func Within(d time.Duration) Limit {
+	return func(o *workflow.ActivityOptions) error {
+		if d <= 0 {
+			return fmt.Errorf("a call within %s is none", d)
+		}
+		o.ScheduleToCloseTimeout = d
 		return nil
 	}
 }

@@ -248,11 +248,13 @@ func List(workflows ...Workflow) []Workflow {
 	return workflows
 }
 
-// RegisterWorkflows makes a worker, or what replays histories, able to run all.
+// RegisterWorkflows makes a worker, or what replays histories, able to run all, and
+// the one that [Latest] needs.
 func RegisterWorkflows(r worker.WorkflowRegistry, all []Workflow) {
 	for _, w := range all {
 		w.register(r)
 	}
+	r.RegisterWorkflowWithOptions(keepLatest, workflow.RegisterOptions{Name: LatestType})
 }
 
 // Register makes a worker able to run all and the activities: functions, or
@@ -264,5 +266,6 @@ func Register(r worker.Registry, all []Workflow, activities ...any) {
 	for _, a := range activities {
 		r.RegisterActivity(a)
 	}
+	r.RegisterActivityWithOptions(noteLatest, activity.RegisterOptions{Name: LatestType})
 	r.RegisterDynamicActivity(unregistered, activity.DynamicRegisterOptions{})
 }

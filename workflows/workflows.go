@@ -4,6 +4,7 @@ package workflows
 import (
 	"sentry-temporal/triage"
 	"sentry-temporal/workflows/logcomment"
+	"sentry-temporal/workflows/pageonalert"
 	"sentry-temporal/workflows/triageissue"
 )
 
@@ -11,5 +12,6 @@ import (
 // them. A new one is one more line here.
 var All = triage.List(
 	triageissue.Workflow,
+	pageonalert.Workflow,
 	logcomment.Workflow,
 )

@@ -103,7 +103,7 @@ func sendOneOfEach(t *testing.T, at addresses) starter.Run {
 	if again := send(t, started); again.Status != starter.Existing {
 		t.Fatalf("answered %+v", again)
 	}
-	if ignored := send(t, sampleOf(t, at, "issue.resolved")); ignored.Status != starter.Ignored {
+	if ignored := send(t, sampleOf(t, at, "issue.assigned")); ignored.Status != starter.Ignored {
 		t.Fatalf("answered %+v", ignored)
 	}
 	refused := sampleOf(t, at, "comment.created")
@@ -287,9 +287,9 @@ func TestStatusPageInABrowser(t *testing.T) {
 		b := in(t)
 		b.do(chromedp.Evaluate[chromedp.Void]("window.same = true"), chromedp.Click(chromedp.CSS(`input[value="existing"]`)))
 		b.await(rowCount + " === 1 && location.search === '?outcome=existing'")
-		b.do(chromedp.Click(chromedp.CSS(`input[name="outcome"][value=""]`)), chromedp.SetValue(chromedp.ID("event"), "sentry.issue.resolved"),
+		b.do(chromedp.Click(chromedp.CSS(`input[name="outcome"][value=""]`)), chromedp.SetValue(chromedp.ID("event"), "sentry.issue.assigned"),
 			chromedp.Evaluate[chromedp.Void]("document.getElementById('event').dispatchEvent(new Event('change', {bubbles: true}))"))
-		b.await(rowCount + " === 1 && location.search === '?event=sentry.issue.resolved' && window.same")
+		b.await(rowCount + " === 1 && location.search === '?event=sentry.issue.assigned' && window.same")
 		b.quiet()
 	})
 

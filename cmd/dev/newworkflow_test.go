@@ -99,7 +99,7 @@ func TestANewWorkflowIsCompleteButForWhatItDoes(t *testing.T) {
 	}
 	readme := filesHere(t)["README.md"]
 	for _, row := range []string{
-		"`triage_sentry_issue`: `created`; `page_on_fatal`: `created`; `page_on_fatal_2`: `ignored`, `archived` |\n",
+		"`triage_sentry_issue`: `created`, `resolved`, `unresolved`; `page_on_fatal`: `created`; `page_on_fatal_2`: `ignored`, `archived` |\n",
 		"`log_sentry_comment`: `created`; `read_aloud`: `updated` |\n",
 		"| webhook error | `count_errors`: `created` |\n",
 	} {

@@ -101,14 +101,20 @@ func names(calls []Called) []string {
 // runOnServer returns the history of a run, and the error that it has failed with.
 func runOnServer(ctx context.Context, c client.Client, s *shortening, w triage.Workflow, env triage.Envelope, options []Option) (_ *historypb.History, failed, err error) {
 	const queue = "sentry"
-	var activities []any
+	var real, all []any
 	for _, o := range options {
 		if o.stub != nil {
-			activities = append(activities, o.stub.activity)
+			all = append(all, o.stub.activity)
+		}
+		if o.real != nil {
+			real = append(real, o.real.activities...)
 		}
 	}
-	running := worker.New(c, queue, worker.Options{Interceptors: []interceptor.WorkerInterceptor{triage.Interceptor(activities...), s}})
-	triage.Register(running, []triage.Workflow{w})
+	running := worker.New(c, queue, worker.Options{
+		Interceptors:              []interceptor.WorkerInterceptor{triage.Interceptor(append(all, real...)...), s},
+		BackgroundActivityContext: contextOf(options),
+	})
+	triage.Register(running, []triage.Workflow{w}, real...)
 	for _, o := range options {
 		if o.stub != nil {
 			s.replaced[o.stub.name] = true

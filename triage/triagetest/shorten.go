@@ -13,6 +13,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"sentry-temporal/triage"
 )
 
 // shortening has the timers of a run, and the pauses between the attempts of its
@@ -46,7 +48,10 @@ type timer struct {
 const pause = time.Millisecond
 
 // InterceptWorkflow implements [interceptor.WorkerInterceptor].
-func (s *shortening) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+func (s *shortening) InterceptWorkflow(ctx workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+	if workflow.GetInfo(ctx).WorkflowType.Name == triage.LatestType {
+		return next // of another run
+	}
 	return &inbound{interceptor.WorkflowInboundInterceptorBase{Next: next}, func(next interceptor.WorkflowOutboundInterceptor) interceptor.WorkflowOutboundInterceptor {
 		s.run = &run{}
 		return &shortened{interceptor.WorkflowOutboundInterceptorBase{Next: next}, s, s.run}
@@ -123,7 +128,9 @@ func (s *shortened) ExecuteActivity(ctx workflow.Context, name string, args ...a
 	short.InitialInterval = numbered(pause, len(s.run.policies))
 	short.MaximumInterval, short.BackoffCoefficient = short.InitialInterval, 1
 	s.run.policies = append(s.run.policies, policy)
-	s.run.calls = append(s.run.calls, called(name, args...)) //workflowcheck:ignore a test may encode JSON
+	if name != triage.LatestType {
+		s.run.calls = append(s.run.calls, called(name, args...)) //workflowcheck:ignore a test may encode JSON
+	}
 	return s.Next.ExecuteActivity(workflow.WithRetryPolicy(ctx, short), name, args...)
 }
 

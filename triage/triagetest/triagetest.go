@@ -14,6 +14,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,10 +33,17 @@ import (
 	"sentry-temporal/triage"
 )
 
-// Option is what a test says of activities: [Replace] or [Calls].
+// Option is what a test says of activities: [Replace], [Activities] or [Calls].
 type Option struct {
 	stub  *stub
+	real  *real
 	calls *[]Called
+}
+
+// real are activities that run for real.
+type real struct {
+	ctx        context.Context //nolint:containedctx // what they are called in
+	activities []any
 }
 
 // stub stands in for an activity.
@@ -51,6 +59,13 @@ type stub struct {
 // what [triage.Do] says of attempts and pauses is what happens.
 func Replace[In, Out any](activity, fake func(context.Context, In) (Out, error)) Option {
 	return Option{stub: &stub{nameOf(activity), activity, fake}}
+}
+
+// Activities has activities, which are those that a worker is given, run for real, in
+// ctx: for a test whose outside is a server of its own. Those that [Replace] replaces
+// stay replaced, and those of [triage.Local] are called in ctx, too.
+func Activities(ctx context.Context, activities ...any) Option {
+	return Option{real: &real{ctx, activities}}
 }
 
 // Calls fails the test unless the calls of [triage.Do] are want, in that order. A
@@ -72,7 +87,8 @@ func Call[In, Out any](activity func(context.Context, In) (Out, error), in In) C
 // The file is called <resource>.<action>.json, or <resource>.<action>.<case>.json,
 // and holds a webhook's body; it takes the way of a delivery through naming and
 // wrapping. Activities that w calls with [triage.Local] run for real unless
-// they are replaced; those it calls with [triage.Do] must be replaced.
+// they are replaced; those it calls with [triage.Do] must be replaced, or be among
+// [Activities]. [triage.Latest] knows of the deliveries of the test.
 //
 // The test fails if the payload would not have been routed to w, by its event or by
 // the condition of [triage.When], and if an activity was called that needs a stub and
@@ -130,6 +146,8 @@ type runner[Out any] struct {
 
 	delivered int
 	runs      map[string]Delivered[Out] // by key
+	latestMu  sync.Mutex
+	latest    map[string]triage.State // by key
 	calls     []Called
 	failed    atomic.Bool
 }
@@ -191,8 +209,11 @@ func (r *runner[Out]) run(env triage.Envelope, id string) (out Out, err error) {
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.NewTextHandler(r.t.Output(), nil))))
 	e := suite.NewTestWorkflowEnvironment()
 	e.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: id})
-	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{triage.Interceptor(), &asInProduction{calls: &r.calls}}})
+	options := worker.Options{Interceptors: []interceptor.WorkerInterceptor{triage.Interceptor(), &asInProduction{calls: &r.calls}}}
+	options.BackgroundActivityContext = contextOf(r.options)
+	e.SetWorkerOptions(options)
 	triage.RegisterWorkflows(e, []triage.Workflow{r.workflow})
+	e.RegisterActivityWithOptions(r.noteLatest, activity.RegisterOptions{Name: triage.LatestType})
 	e.RegisterDynamicActivity(func(ctx context.Context, _ converter.EncodedValues) (any, error) {
 		called := activity.GetInfo(ctx).ActivityType.Name
 		r.errorf("%s calls the activity %s, which the test does not replace", name, called)
@@ -201,6 +222,11 @@ func (r *runner[Out]) run(env triage.Envelope, id string) (out Out, err error) {
 	for _, o := range r.options {
 		if o.stub != nil {
 			e.OnActivity(o.stub.activity, mock.Anything, mock.Anything).Return(o.stub.fake)
+		}
+		if o.real != nil {
+			for _, a := range o.real.activities {
+				e.RegisterActivity(a)
+			}
 		}
 	}
 
@@ -215,6 +241,29 @@ func (r *runner[Out]) run(env triage.Envelope, id string) (out Out, err error) {
 		r.t.Fatalf("read the result of %s: %v", name, err)
 	}
 	return out, nil
+}
+
+// noteLatest is the activity of [triage.Latest] without a server.
+func (r *runner[Out]) noteLatest(_ context.Context, n triage.Note) (triage.State, error) {
+	r.latestMu.Lock()
+	defer r.latestMu.Unlock()
+	if r.latest == nil {
+		r.latest = map[string]triage.State{}
+	}
+	if n.State.After(r.latest[n.Key]) {
+		r.latest[n.Key] = n.State
+	}
+	return r.latest[n.Key], nil
+}
+
+// contextOf returns the context that activities are called in; nil: any.
+func contextOf(options []Option) context.Context {
+	for _, o := range options {
+		if o.real != nil {
+			return o.real.ctx
+		}
+	}
+	return nil
 }
 
 // check compares the calls with what the test wants.

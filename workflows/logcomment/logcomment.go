@@ -10,8 +10,8 @@ import (
 	"sentry-temporal/triage"
 )
 
-// Workflow runs once for each new comment.
-var Workflow = triage.New("log_sentry_comment", run, triage.On("sentry.comment.created"))
+// Workflow runs once for each new comment, but for those that programs write.
+var Workflow = triage.New("log_sentry_comment", run, triage.On("sentry.comment.created"), triage.When(triage.NoEcho))
 
 // Result is what the Temporal UI shows as the run's output.
 type Result struct {
