@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -13,8 +14,10 @@ const (
 	slackShort      = 100
 	slackTitle      = 300
 	slackDetails    = 1000
-	slackReply      = 2500
-	slackReplyLines = 30 // of a reply
+	slackReplyBytes = 2500
+
+	slackDetailLines = 10
+	slackReplyLines  = 30
 )
 
 // slackContent is what a message says. It is rich text, in which Slack looks for no
@@ -37,6 +40,7 @@ type slackElement struct {
 	Elements  []slackElement `json:"elements,omitempty"`
 	Text      string         `json:"text,omitempty"`
 	URL       string         `json:"url,omitempty"`
+	Name      string         `json:"name,omitempty"` // of an emoji
 	Style     *slackStyle    `json:"style,omitempty"`
 	Timestamp int64          `json:"timestamp,omitempty"`
 	Format    string         `json:"format,omitempty"`
@@ -80,23 +84,29 @@ func slackLines(notification string, lines ...[]slackElement) slackContent {
 // slackEscaper is for Text. Blocks have nothing that Slack would take for markup.
 var slackEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
-// slackText is the message that says a text, which may have several lines.
-func slackText(s string) slackContent {
-	s = text.Shorten(strings.TrimSpace(text.Clean(s)), slackReply)
-	lines := strings.Split(s, "\n")
-	if len(lines) > slackReplyLines {
-		lines = append(lines[:slackReplyLines], "…")
-	}
-	var all [][]slackElement
-	for _, line := range lines {
-		if line = shown(line, slackReply); line != "" {
-			all = append(all, []slackElement{plainText(line)})
+// slackParagraph returns a text that may have lines, at most so many bytes and lines. Empty
+// lines are left out.
+func slackParagraph(s string, limit, most int) [][]slackElement {
+	var lines [][]slackElement
+	for line := range strings.SplitSeq(text.Shorten(text.Clean(text.Cut(s, 16*limit)), limit), "\n") {
+		if line = shown(line, limit); line == "" {
+			continue
 		}
+		if len(lines) == most {
+			return append(lines, []slackElement{plainText("…")})
+		}
+		lines = append(lines, []slackElement{plainText(line)})
 	}
-	if all == nil {
-		all = [][]slackElement{{plainText("(nothing)")}}
+	return lines
+}
+
+// slackText is the message that says a text.
+func slackText(s string) slackContent {
+	lines := slackParagraph(s, slackReplyBytes, slackReplyLines)
+	if lines == nil {
+		lines = [][]slackElement{{plainText("(nothing)")}}
 	}
-	return slackLines(all[0][0].Text, all...)
+	return slackLines(text.Shorten(lines[0][0].Text, slackTitle), lines...)
 }
 
 // slackCard is the message that tells of an issue or an alert, with a link to the run
@@ -106,12 +116,12 @@ func slackCard(card Card, run string) slackContent {
 	if title == "" {
 		title = "(no title)"
 	}
-	headline := shown(card.Headline, slackShort)
+	headline := cmp.Or(shown(card.Headline, slackShort), "Sentry")
 	if card.Test {
 		headline = "Test: " + headline
 	}
-	sign := slackSign(card)
-	head := []slackElement{plainText(sign + " "), boldText(headline)}
+	sign := slackSignOf(card)
+	head := []slackElement{{Type: "emoji", Name: sign.name}, plainText(" "), boldText(headline)}
 	for _, s := range []string{card.ShortID, card.Severity} {
 		if s = shown(s, slackShort); s != "" {
 			head = append(head, plainText("  ·  "+s))
@@ -121,25 +131,21 @@ func slackCard(card Card, run string) slackContent {
 	if page := webPage(card.URL); page != "" {
 		name.Type, name.URL = "link", page
 	}
-	var links, test, details []slackElement
-	if run != "" {
-		links = append(links, slackElement{Type: "link", URL: run, Text: "Temporal run"})
-	}
-	if s := shown(card.Details, slackDetails); s != "" {
-		details = []slackElement{plainText(s)}
-	}
-	if card.Test {
-		test = []slackElement{plainText("Somebody tries whether messages arrive here. There is nothing to do.")}
-	}
-	return slackLines(slackNotification(sign, headline, title, card),
-		head,
-		[]slackElement{name},
+	lines := [][]slackElement{
+		head, {name},
 		slackFacts(slackFact{"Level", card.Level}, slackFact{"Project", card.Project}, slackFact{"Environment", card.Environment}, slackFact{"Release", card.Release}),
 		slackNumbers(card),
 		slackWhere(card),
 		slackFacts(slackFact{"Rule", card.Rule}),
-		details, test, links,
-	)
+	}
+	lines = append(lines, slackParagraph(card.Details, slackDetails, slackDetailLines)...)
+	if card.Test {
+		lines = append(lines, []slackElement{plainText("Somebody tries whether messages arrive here. There is nothing to do.")})
+	}
+	if run != "" {
+		lines = append(lines, []slackElement{{Type: "link", URL: run, Text: "Temporal run"}})
+	}
+	return slackLines(slackNotification(sign.text, headline, title, card), lines...)
 }
 
 // slackNotification is one line that tells what broke where.
@@ -154,21 +160,23 @@ func slackNotification(sign, headline, title string, card Card) string {
 	return s
 }
 
-// slackSign is a sign that is seen before anything is read.
-func slackSign(card Card) string {
+// slackSign is what is seen before anything is read.
+type slackSign struct{ name, text string }
+
+func slackSignOf(card Card) slackSign {
 	switch {
 	case card.Test:
-		return "🧪"
+		return slackSign{"test_tube", "🧪"}
 	case strings.HasSuffix(card.Event, ".resolved"):
-		return "✅"
+		return slackSign{"white_check_mark", "✅"}
 	case card.Level == "fatal", card.Severity == "critical":
-		return "🔴"
+		return slackSign{"red_circle", "🔴"}
 	case card.Level == "warning":
-		return "🟡"
+		return slackSign{"large_yellow_circle", "🟡"}
 	case card.Level == "info", card.Level == "debug":
-		return "🔵"
+		return slackSign{"large_blue_circle", "🔵"}
 	}
-	return "🟠"
+	return slackSign{"large_orange_circle", "🟠"}
 }
 
 type slackFact struct{ label, value string }

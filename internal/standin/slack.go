@@ -141,10 +141,16 @@ func (s *Slack) Delete(timestamp string) {
 
 // Say has a person say something in a channel.
 func (s *Slack) Say(channel, text string) SlackPosted {
+	return s.Put(SlackPosted{Channel: channel, Text: text, Mrkdwn: true, Autolink: true})
+}
+
+// Put puts a message into its channel as it is.
+func (s *Slack) Put(m SlackPosted) SlackPosted {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, _ := s.channel(channel)
-	return *s.keep(SlackPosted{Channel: c.Name, ChannelID: c.ID, Text: text, Mrkdwn: true, Autolink: true})
+	c, _ := s.channel(m.Channel)
+	m.Channel, m.ChannelID = c.Name, c.ID
+	return *s.keep(m)
 }
 
 // slackError is an answer that says no. With code 429 it is one by status, too.

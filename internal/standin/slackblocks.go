@@ -203,7 +203,8 @@ type slackSpan struct {
 	Text                       string
 	URL                        string // of a link
 	Bold, Italic, Strike, Code bool
-	Mention                    bool // it notifies somebody, or names somebody
+	Mention                    bool   // it notifies somebody, or names somebody
+	Emoji                      string // name
 }
 
 // slackPart is a part of a message as it is seen.
@@ -304,7 +305,7 @@ func (b slackBlock) richParts() []slackPart {
 		case "date":
 			span.Text = time.Unix(e.Timestamp, 0).UTC().Format("Jan 2, 2006 at 15:04")
 		case "emoji":
-			span.Text = ":" + e.Name + ":"
+			span.Text, span.Emoji = ":"+e.Name+":", e.Name
 		case "user", "usergroup", "channel", "broadcast":
 			span.Text, span.Mention = "@"+e.UserID+e.GroupID+e.ChannelID+e.Range, true
 		}
