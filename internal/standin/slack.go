@@ -205,7 +205,7 @@ func (s *Slack) call(w http.ResponseWriter, r *http.Request, method slackMethod)
 	default:
 		said["ok"] = true
 	}
-	_ = json.NewEncoder(w).Encode(said)
+	_ = json.NewEncoder(w).Encode(said) // the client may be gone
 }
 
 func (*Slack) tokenOf(r *http.Request, args slackArgs) string {
@@ -566,7 +566,8 @@ func (s *Slack) list(args slackArgs) (map[string]any, *slackError) {
 	}
 	var all []SlackChannel
 	for _, c := range s.options.Channels {
-		if wanted[c.Private] && !(c.Private && c.Without) && !(c.Archived && args.isTrue("exclude_archived")) {
+		hidden := c.Private && c.Without || c.Archived && args.isTrue("exclude_archived")
+		if wanted[c.Private] && !hidden {
 			all = append(all, c)
 		}
 	}
@@ -608,7 +609,7 @@ func (s *Slack) hook(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusInternalServerError
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write([]byte(code))
+	_, _ = io.WriteString(w, code) // the client may be gone
 }
 
 func (s *Slack) hooked(r *http.Request) string {

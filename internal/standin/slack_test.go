@@ -105,12 +105,12 @@ func TestSlackIsWhatItsClientsExpect(t *testing.T) {
 	assert.True(t, messages[len(messages)-1].Hook)
 }
 
-// say calls a method, and returns what it says.
-func say(t *testing.T, s *standin.Slack, method string, args map[string]any) map[string]any {
+// say posts a message, and returns what that is answered with.
+func say(t *testing.T, s *standin.Slack, args map[string]any) map[string]any {
 	t.Helper()
 	body, err := json.Marshal(args)
 	require.NoError(t, err)
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/api/"+method, strings.NewReader(string(body)))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/api/chat.postMessage", strings.NewReader(string(body)))
 	require.NoError(t, err)
 	request.Header.Set("Content-Type", "application/json; charset=utf-8")
 	request.Header.Set("Authorization", "Bearer "+slackToken)
@@ -161,7 +161,7 @@ func TestSlackRefusesWhatItsAPIRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := startSlack(t, standin.SlackOptions{Channels: []standin.SlackChannel{{Name: "sentry"}, {Name: "old", Archived: true}, {Name: "secret", Private: true, Without: true}}})
-			said := say(t, s, "chat.postMessage", tt.args)
+			said := say(t, s, tt.args)
 			assert.Equal(t, tt.said == "", said["ok"], said)
 			if tt.said != "" {
 				assert.Equal(t, tt.said, said["error"])
@@ -175,19 +175,19 @@ func TestSlackAsksForCredentialsAndScopes(t *testing.T) {
 	s, _ := startSlack(t, standin.SlackOptions{Scopes: []string{"chat:write"}, Channels: []standin.SlackChannel{{Name: "sentry", Without: true}, {Name: "in"}}})
 	for token, want := range map[string]string{"": "not_authed", "xoxb-2": "invalid_auth"} {
 		_, err := slack.New(token, slack.OptionAPIURL(s.URL+"/api/")).AuthTestContext(t.Context())
-		assert.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, want)
 	}
-	assert.Equal(t, "not_in_channel", say(t, s, "chat.postMessage", map[string]any{"channel": "#sentry", "text": "x"})["error"])
+	assert.Equal(t, "not_in_channel", say(t, s, map[string]any{"channel": "#sentry", "text": "x"})["error"])
 	api := slack.New(slackToken, slack.OptionAPIURL(s.URL+"/api/"))
 	_, _, err := api.GetConversationsContext(t.Context(), &slack.GetConversationsParameters{})
-	assert.ErrorContains(t, err, "missing_scope")
+	require.ErrorContains(t, err, "missing_scope")
 	_, err = api.GetConversationHistoryContext(t.Context(), &slack.GetConversationHistoryParameters{ChannelID: "C00000002"})
-	assert.ErrorContains(t, err, "missing_scope")
+	require.ErrorContains(t, err, "missing_scope")
 }
 
 func TestSlackDropsMetadataOfOtherCharacters(t *testing.T) {
 	s, _ := startSlack(t, standin.SlackOptions{})
-	said := say(t, s, "chat.postMessage", map[string]any{"channel": "#sentry", "text": "x", "metadata": map[string]any{"event_type": "a.b", "event_payload": map[string]any{}}})
+	said := say(t, s, map[string]any{"channel": "#sentry", "text": "x", "metadata": map[string]any{"event_type": "a.b", "event_payload": map[string]any{}}})
 	assert.Equal(t, true, said["ok"])
 	assert.Equal(t, "invalid_metadata_format", said["warning"])
 	assert.Empty(t, s.Messages("sentry")[0].EventType)
@@ -197,8 +197,8 @@ func TestSlackMayKnowAMessageByItsClientID(t *testing.T) {
 	message := map[string]any{"channel": "#sentry", "text": "x", "client_msg_id": "1"}
 	for deduplicate, want := range map[bool]int{false: 2, true: 1} {
 		s, _ := startSlack(t, standin.SlackOptions{Deduplicate: deduplicate})
-		say(t, s, "chat.postMessage", message)
-		say(t, s, "chat.postMessage", message)
+		say(t, s, message)
+		say(t, s, message)
 		assert.Len(t, s.Messages("sentry"), want)
 	}
 }
@@ -271,7 +271,7 @@ func TestThePageOfSlackShowsMessagesAsPeopleSeeThem(t *testing.T) {
 		`[{"type":"actions","elements":[{"type":"button","url":"https://x","text":{"type":"plain_text","text":"b"}}]}]`:                                    `<div class="actions"><div class="line"><a href="https://x"`,
 	} {
 		s, _ := startSlack(t, standin.SlackOptions{})
-		require.Equal(t, true, say(t, s, "chat.postMessage", map[string]any{"channel": "#sentry", "blocks": blocks})["ok"], blocks)
+		require.Equal(t, true, say(t, s, map[string]any{"channel": "#sentry", "blocks": blocks})["ok"], blocks)
 		assert.Contains(t, get(t, s.URL), want, blocks)
 	}
 }
