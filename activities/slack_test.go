@@ -110,8 +110,8 @@ func slack(t *testing.T, options standin.SlackOptions) (*standin.Slack, config.O
 	return s, config.Outside{SlackAPIURL: s.URL + "/api", Secret: secretsOf(map[string]string{config.SlackToken: slackToken, config.SlackWebhookURL: s.URL + slackHook})}
 }
 
-// page is what people see of a stand-in.
-func page(t *testing.T, s *standin.Server) string {
+// peopleSee is what people see of a stand-in.
+func peopleSee(t *testing.T, s *standin.Server) string {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, http.NoBody)
 	require.NoError(t, err)
@@ -136,7 +136,7 @@ func TestAMessageInSlackTellsWhatBrokeWhere(t *testing.T) {
 		Channel: slackChannel, Timestamp: message.Timestamp, URL: "https://acme.slack.com/archives/" + slackChannel + "/p" + strings.ReplaceAll(message.Timestamp, ".", ""),
 	}, posted)
 	assert.Equal(t, "🔴 New issue: TypeError: x is undefined in backend, production", message.Text)
-	seen := page(t, s.Server)
+	seen := peopleSee(t, s.Server)
 	for _, want := range []string{
 		`<b>New issue</b>  ·  BACKEND-1A  ·  critical`,
 		`<b><a href="https://acme.sentry.io/issues/4711/" rel="noreferrer">TypeError: x is undefined</a></b>`,
@@ -160,7 +160,7 @@ func TestAMessageLeavesOutWhatIsNotKnown(t *testing.T) {
 	_, o := runOne(t, cfg, slackDo.PostMessage, postOf(activities.Card{FirstSeen: "yesterday"}))
 	require.NoError(t, o.err)
 	assert.Equal(t, "🟠 Sentry: (no title)", s.Messages("sentry")[0].Text)
-	assert.Regexp(t, `(?s)<div class="section"><div class="line"><span class="emoji[^>]*></span> <b>Sentry</b></div><div class="line"><b>\(no title\)</b></div></div>`, page(t, s.Server))
+	assert.Regexp(t, `(?s)<div class="section"><div class="line"><span class="emoji[^>]*></span> <b>Sentry</b></div><div class="line"><b>\(no title\)</b></div></div>`, peopleSee(t, s.Server))
 }
 
 func TestAMessageSaysAtOnceWhatKindItIs(t *testing.T) {
@@ -186,19 +186,19 @@ func TestAMessageSaysAtOnceWhatKindItIs(t *testing.T) {
 			_, o := runOne(t, cfg, slackDo.PostMessage, postOf(changed))
 			require.NoError(t, o.err)
 			assert.True(t, strings.HasPrefix(s.Messages("sentry")[0].Text, tt.sign), s.Messages("sentry")[0].Text)
-			assert.Contains(t, page(t, s.Server), tt.said)
+			assert.Contains(t, peopleSee(t, s.Server), tt.said)
 		})
 	}
 }
 
-var href = regexp.MustCompile(`href="([^"]*)"`)
+var hrefs = regexp.MustCompile(`href="([^"]*)"`)
 
 // checkSlack says what somebody hostile has reached in the messages of a stand-in.
 func checkSlack(t *testing.T, s *standin.Slack, most int) {
 	t.Helper()
-	seen := page(t, s.Server)
+	seen := peopleSee(t, s.Server)
 	assert.NotContains(t, seen, `class="mention"`)
-	for _, found := range href.FindAllStringSubmatch(seen, -1) {
+	for _, found := range hrefs.FindAllStringSubmatch(seen, -1) {
 		if !strings.HasPrefix(found[1], "https://temporal.example/") {
 			assert.Equal(t, "https://acme.sentry.io/issues/4711/", found[1])
 		}
@@ -266,23 +266,23 @@ func TestSlackIsGivenNoLinkThatIsNoWebPage(t *testing.T) {
 		_, o := runOne(t, cfg, slackDo.PostMessage, postOf(changed))
 		require.NoError(t, o.err)
 		checkSlack(t, s, 7)
-		assert.Equal(t, 1, strings.Count(page(t, s.Server), "href="), address)
+		assert.Equal(t, 1, strings.Count(peopleSee(t, s.Server), "href="), address)
 	}
 }
 
-// lost is an answer that is lost after the effect.
-var lost = standin.Fault{Path: "/api/chat.postMessage", After: true, Cut: true}
+// lostPost is an answer that is lost after the effect.
+var lostPost = standin.Fault{Path: "/api/chat.postMessage", After: true, Cut: true}
 
-// unclear is an answer from which nobody knows whether there was an effect.
-var unclear = standin.Fault{Path: "/api/chat.postMessage", Status: http.StatusInternalServerError}
+// unclearPost is an answer from which nobody knows whether there was an effect.
+var unclearPost = standin.Fault{Path: "/api/chat.postMessage", Status: http.StatusInternalServerError}
 
-// earlier is the message that an earlier attempt has posted.
-func earlier(s *standin.Slack) standin.SlackPosted {
+// earlierPost is the message that an earlier attempt has posted.
+func earlierPost(s *standin.Slack) standin.SlackPosted {
 	return standin.SlackPosted{Channel: "sentry", Text: "x", Bot: s.BotID, EventType: "sentry_temporal", Payload: []byte(`{"key":"` + slackKey + `"}`)}
 }
 
-// called counts the calls of a method.
-func called(s *standin.Slack, method string) int {
+// calledSlack counts the calls of a method.
+func calledSlack(s *standin.Slack, method string) int {
 	n := 0
 	for _, r := range s.Received() {
 		if strings.HasPrefix(r.Path, "/api/"+method) {
@@ -306,11 +306,11 @@ func TestAMessageIsFoundAgainWhereverItIs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, cfg := slack(t, options)
-			mine := s.Put(earlier(s))
+			mine := s.Put(earlierPost(s))
 			for i := range 5 {
 				s.Say("sentry", fmt.Sprint("later ", i))
 			}
-			s.Fail(unclear)
+			s.Fail(unclearPost)
 			posted, o := runOne(t, cfg, slackDo.PostMessage, postOf(card))
 			require.NoError(t, o.err)
 			assert.Len(t, s.Messages("sentry"), 6)
@@ -331,10 +331,10 @@ func TestOnlyTheBotsOwnMessageOfTheSameKeyIsFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, cfg := slack(t, standin.SlackOptions{})
-			other := earlier(s)
+			other := earlierPost(s)
 			change(&other)
 			s.Put(other)
-			s.Fail(unclear)
+			s.Fail(unclearPost)
 			posted, o := runOne(t, cfg, slackDo.PostMessage, postOf(card))
 			require.NoError(t, o.err)
 			assert.Len(t, s.Messages(""), 2)
@@ -357,7 +357,7 @@ func TestAMessageIsPostedAgainRatherThanNotAtAll(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, cfg := slack(t, tt.options)
-			s.Fail(lost)
+			s.Fail(lostPost)
 			posted, o := runOne(t, cfg, slackDo.PostMessage, activities.SlackPost{Channel: tt.channel, Key: slackKey, Card: card})
 			require.NoError(t, o.err)
 			assert.Len(t, s.Messages("sentry"), 2)
@@ -375,29 +375,29 @@ func TestAMessageIsLookedForOnlyIfItCanBeThere(t *testing.T) {
 		posted, o := runOne(t, cfg, slackDo.PostMessage, postOf(card))
 		require.NoError(t, o.err)
 		assert.Empty(t, posted.Note)
-		assert.Zero(t, called(s, "conversations.history"))
+		assert.Zero(t, calledSlack(s, "conversations.history"))
 	})
 	t.Run("nothing was sent at first", func(t *testing.T) {
 		s, cfg := slack(t, standin.SlackOptions{})
-		s.Fail(limited, lost, limited)
+		s.Fail(limited, lostPost, limited)
 		_, o := runOne(t, cfg, slackDo.PostMessage, postOf(card))
 		require.NoError(t, o.err)
 		assert.Len(t, s.Messages("sentry"), 1)
 	})
 	t.Run("what is not sent later says nothing of before", func(t *testing.T) {
 		s, cfg := slack(t, standin.SlackOptions{})
-		s.Fail(unclear, limited)
+		s.Fail(unclearPost, limited)
 		posted, o := runOne(t, cfg, slackDo.PostMessage, postOf(card))
 		require.NoError(t, o.err)
 		assert.Equal(t, 5, o.attempts)
-		assert.Equal(t, 4, called(s, "conversations.history"))
+		assert.Equal(t, 4, calledSlack(s, "conversations.history"))
 		assert.NotEmpty(t, posted.Note)
 	})
 }
 
 func TestAMessageIsLookedForWhenItCanNoLongerCome(t *testing.T) {
 	s, cfg := slack(t, standin.SlackOptions{})
-	s.Fail(lost)
+	s.Fail(lostPost)
 	_, o := runOne(t, cfg, slackDo.PostMessage, postOf(card))
 	require.NoError(t, o.err)
 	assert.GreaterOrEqual(t, o.waited, outside.Timeout)
@@ -412,7 +412,7 @@ func TestAMessageWaitsUntilItCanBeLookedFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, cfg := slack(t, standin.SlackOptions{})
-			s.Fail(lost, fault)
+			s.Fail(lostPost, fault)
 			posted, o := runOne(t, cfg, slackDo.PostMessage, postOf(card))
 			require.NoError(t, o.err)
 			assert.Len(t, s.Messages("sentry"), 1)
@@ -423,14 +423,14 @@ func TestAMessageWaitsUntilItCanBeLookedFor(t *testing.T) {
 
 func TestTheSearchForAMessageHasAnEnd(t *testing.T) {
 	s, cfg := slack(t, standin.SlackOptions{Page: 1})
-	s.Put(earlier(s))
+	s.Put(earlierPost(s))
 	for i := range 30 {
 		s.Say("sentry", fmt.Sprint("later ", i))
 	}
-	s.Fail(unclear)
+	s.Fail(unclearPost)
 	posted, o := runOne(t, cfg, slackDo.PostMessage, postOf(card))
 	require.NoError(t, o.err)
-	assert.Equal(t, 20, called(s, "conversations.history"))
+	assert.Equal(t, 20, calledSlack(s, "conversations.history"))
 	assert.Contains(t, posted.Note, "too many messages")
 }
 
@@ -451,7 +451,7 @@ func TestSlackMayKnowAMessageThatItDoesNotFind(t *testing.T) {
 
 func TestSlackMayTakeAMessageOnceByItself(t *testing.T) {
 	s, cfg := slack(t, standin.SlackOptions{Deduplicate: true, Scopes: []string{"chat:write"}})
-	s.Fail(lost)
+	s.Fail(lostPost)
 	_, o := runOne(t, cfg, slackDo.PostMessage, postOf(card))
 	require.NoError(t, o.err)
 	assert.Len(t, s.Messages("sentry"), 1)
