@@ -21,6 +21,7 @@ import (
 
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/destinations"
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
@@ -328,6 +329,9 @@ func TestVariablesInDocumentsExist(t *testing.T) {
 			known[name] = true // said to be of other tools
 		}
 	}
+	for _, m := range regexp.MustCompile(`\$\{([A-Z_]+)\}`).FindAllStringSubmatch(read(t, "docs/destinations.md"), -1) {
+		known[m[1]] = true // of the reader's own
+	}
 	known["PATH"] = true
 	known["LISTEN_FDS"] = true // by the library that knows systemd
 	variable := regexp.MustCompile(`(?:<NAME>_)?\b[A-Z]+(?:_[A-Z]+)+\b|\b[A-Z_]{3,}\b=`)
@@ -514,6 +518,34 @@ func TestTableOfRoutesHasTheKeysThatAreKnown(t *testing.T) {
 	// Beside the keys a route has whether it is compiled in, and its line.
 	if fields := reflect.TypeFor[routes.Route]().NumField(); len(keys) != fields-2 {
 		t.Errorf("the table has %d keys, and a route %d", len(keys), fields-2)
+	}
+}
+
+// As with the routes.
+func TestTableOfDestinationsHasTheKeysThatAreKnown(t *testing.T) {
+	outside := config.Outside{Secret: func(string) (config.Secret, error) { return config.Secret(strings.Repeat("k", 32)), nil }}
+	example := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindStringSubmatch(read(t, "docs/destinations.md"))
+	if _, err := destinations.Parse([]byte(example[1]), outside); err != nil {
+		t.Errorf("the example is refused: %v", err)
+	}
+	keys := map[string]bool{}
+	for _, row := range table(t, "docs/destinations.md", "Key") {
+		key := onlySpan(t, row[0])
+		keys[key] = true
+		file := "destinations: [{" + key + ": []}]"
+		if strings.HasPrefix(row[1], "in `match`") {
+			file = "destinations: [{match: {" + key + ": {}}}]"
+		}
+		_, err := destinations.Parse([]byte(file), outside)
+		if err == nil || strings.Contains(err.Error(), "is not known") {
+			t.Errorf("%s: %v", key, err)
+		}
+		if !strings.Contains(example[1], key+": ") {
+			t.Errorf("%s is not in the example", key)
+		}
+	}
+	if fields := reflect.TypeFor[destinations.Destination]().NumField() + reflect.TypeFor[destinations.Match]().NumField() + 1; len(keys) != fields {
+		t.Errorf("the table has %d keys, and a destination %d", len(keys), fields)
 	}
 }
 

@@ -15,9 +15,11 @@ import (
 
 	"sentry-temporal/cmd/internal/process"
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/destinations"
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/yamlfile"
 )
 
 // checkTimeout is what Temporal gets to answer.
@@ -44,10 +46,10 @@ func newCheck() *cobra.Command {
 		Use:   "check [ingress|worker]",
 		Short: "Say what is wrong with the configuration, Temporal and the disk",
 		Long: `Reads the variables of ingress and worker, or of the one that is named, and says
-all that is wrong with them and with the file of the routes. Then it asks Temporal
-for each namespace and its search attributes, and whether a worker polls the task
-queues of the routes, and writes a file to the disk of the journal and takes it
-away again. It disturbs no program that runs.
+all that is wrong with them and with the files of the routes and destinations. Then
+it asks Temporal for each namespace and its search attributes, and whether a worker
+polls the task queues of the routes, and writes a file to the disk of the journal
+and takes it away again. It disturbs no program that runs.
 
 Warnings are no failure.`,
 		Example: `  triage check
@@ -116,6 +118,9 @@ func check(ctx context.Context, ofIngress, ofWorker bool) []finding {
 	if ofWorker {
 		cfg, err := config.LoadWorker()
 		load("worker", cfg.Common, err)
+		if cfg.Outside.DestinationsFile != "" {
+			findings = append(findings, checkDestinations(cfg.Outside)...)
+		}
 	}
 	program := "both"
 	if !ofIngress {
@@ -172,6 +177,23 @@ func checkRoutes(cfg config.Ingress) (*routes.Table, []finding) {
 		findings = append(findings, finding{statusWarning, "ingress", about, w.String()})
 	}
 	return table, findings
+}
+
+// checkDestinations says what is wrong with the file of the destinations, and what may be.
+func checkDestinations(outside config.Outside) []finding {
+	table, err := destinations.Load(outside.DestinationsFile, outside)
+	if err != nil {
+		var findings []finding
+		for _, p := range yamlfile.ProblemsOf(destinations.Variable, err) {
+			findings = append(findings, finding{statusError, "worker", p.Variable, p.Text})
+		}
+		return findings
+	}
+	findings := []finding{{statusOK, "worker", destinations.Variable, countDestinations(table)}}
+	for _, w := range table.Warnings() {
+		findings = append(findings, finding{statusWarning, "worker", destinations.Variable, w.String()})
+	}
+	return findings
 }
 
 // checkTemporal asks for each namespace, also of those that the routes name.

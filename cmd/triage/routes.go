@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -61,9 +60,6 @@ type routesReport struct {
 	Warnings []yamlfile.Problem `json:"warnings"`
 }
 
-// errWrongRoutes says that a file of routes cannot be used.
-var errWrongRoutes = errors.New("the file cannot be used")
-
 func checkRoutesFile(path string, asJSON bool, stdout io.Writer) error {
 	table, problems, err := loadRoutes(path)
 	if err != nil {
@@ -80,16 +76,14 @@ func checkRoutesFile(path string, asJSON bool, stdout io.Writer) error {
 			return err
 		}
 	} else {
-		printProblems(stdout, path, problems)
-		for _, w := range report.Warnings {
-			fmt.Fprintf(stdout, "%s:%d:%d: warning: %s\n", path, w.Line, w.Column, w.Text)
-		}
+		printProblems(stdout, path, "", problems)
+		printProblems(stdout, path, warning, report.Warnings)
 		if table != nil {
 			fmt.Fprintln(stdout, summaryOf(table))
 		}
 	}
 	if len(problems) > 0 {
-		return errWrongRoutes
+		return errWrongFile
 	}
 	return nil
 }
@@ -101,17 +95,8 @@ func loadRoutes(path string) (*routes.Table, yamlfile.ProblemsError, error) {
 		return nil, nil, err
 	}
 	table, err := routes.Load(path, workflows.All, cfg.Integrations)
-	if problems, wrong := errors.AsType[yamlfile.ProblemsError](err); wrong {
-		return nil, problems, nil
-	}
-	return table, nil, err
-}
-
-// printProblems prints a line for each, as editors know it.
-func printProblems(w io.Writer, path string, problems []yamlfile.Problem) {
-	for _, p := range problems {
-		fmt.Fprintf(w, "%s:%d:%d: %s\n", path, p.Line, p.Column, p.Text)
-	}
+	problems, err := wrongIn(err)
+	return table, problems, err
 }
 
 // summaryOf says how many routes a table has, and which workflows have none.
@@ -146,15 +131,7 @@ It exits with 1 if nothing would start.`,
 		Example: `  triage routes plan routes.yaml issue.created
   triage routes plan --integration mobile routes.yaml body.json
   triage routes plan --json routes.yaml error.created`,
-		Args: cobra.MatchAll(cobra.ExactArgs(2), func(_ *cobra.Command, args []string) error {
-			if _, err := sentry.Sample(args[1]); err == nil {
-				return nil
-			}
-			if _, err := os.Stat(args[1]); err != nil {
-				return fmt.Errorf("%s is neither a sample nor a file: triage send --list lists the samples", args[1])
-			}
-			return nil
-		}),
+		Args: fileAndDelivery(),
 		RunE: func(cmd *cobra.Command, args []string) error { return p.plan(args[0], args[1], cmd.OutOrStdout()) },
 	}
 	flags := cmd.Flags()
@@ -196,17 +173,18 @@ func (p *planning) plan(path, delivery string, stdout io.Writer) error {
 		return err
 	}
 	if problems != nil {
-		printProblems(stdout, path, problems)
-		return errWrongRoutes
+		printProblems(stdout, path, "", problems)
+		return errWrongFile
 	}
 	integration := cmp.Or(p.integration, cfg.Integrations[0].Name)
 	if !slices.ContainsFunc(cfg.Integrations, func(i config.Integration) bool { return i.Name == integration }) {
 		return fmt.Errorf("integration %s is not in INTEGRATIONS", integration)
 	}
-	d, err := p.read(delivery, integration)
+	env, err := readDelivery(delivery, p.resource, integration)
 	if err != nil {
 		return err
 	}
+	d := sentry.DeliveryOf(env)
 	report := planReport{Event: d.Event, Integration: integration, Project: d.Project, Level: d.Level, Routes: []planVerdict{}}
 	starts := 0
 	for _, v := range table.Explain(d) {
@@ -225,22 +203,6 @@ func (p *planning) plan(path, delivery string, stdout io.Writer) error {
 		err = errors.New("nothing would start")
 	}
 	return err
-}
-
-// read returns the delivery of a sample or of a file.
-func (p *planning) read(delivery, integration string) (sentry.Delivery, error) {
-	resource := p.resource
-	body, err := sentry.Sample(delivery)
-	if err == nil {
-		resource, _, _ = strings.Cut(delivery, ".")
-	} else if body, err = os.ReadFile(delivery); err != nil {
-		return sentry.Delivery{}, err
-	}
-	event, err := sentry.EventName(resource, body)
-	if err != nil {
-		return sentry.Delivery{}, fmt.Errorf("%s would be refused: %w", delivery, err)
-	}
-	return sentry.DeliveryOf(sentry.Envelope{IntegrationID: integration, EventType: event, Body: sentry.Body(body)}), nil
 }
 
 func verdictOf(v routes.Verdict, d sentry.Delivery) planVerdict {
@@ -272,21 +234,15 @@ func verdictOf(v routes.Verdict, d sentry.Delivery) planVerdict {
 
 // whyNot says in words what a [routes.No] says.
 func whyNot(v routes.Verdict, d sentry.Delivery) string {
-	of := func(what, has string, list []string) string {
-		if has == "" {
-			return fmt.Sprintf("it is for the %ss %s, and the delivery has none", what, strings.Join(list, ", "))
-		}
-		return fmt.Sprintf("it is for the %ss %s, and the delivery's is %s", what, strings.Join(list, ", "), has)
-	}
 	switch r := v.Route; v.No {
 	case routes.NoEvents:
 		return "it wants " + strings.Join(r.Events, ", ")
 	case routes.NoIntegrations:
-		return of("integration", d.Integration, r.Integrations)
+		return without("integration", r.Integrations, d.Integration)
 	case routes.NoProjects:
-		return of("project", d.Project, r.Projects)
+		return without("project", r.Projects, d.Project)
 	case routes.NoLevels:
-		return of("level", d.Level, r.Levels)
+		return without("level", r.Levels, d.Level)
 	case routes.NoEarlier:
 		return "a route before it is for the delivery"
 	case routes.NoCondition:
