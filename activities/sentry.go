@@ -459,7 +459,7 @@ func ownFrame(event sentry.Fields) (frame, file string) {
 }
 
 // short returns a text as one bounded line.
-func short(s string) string { return text.Cut(text.Line(s), maxShort) }
+func short(s string) string { return text.Line(text.Cut(s, maxShort)) }
 
 // digits returns a number that is written in digits alone.
 func digits(s string) string {

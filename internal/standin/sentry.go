@@ -32,7 +32,6 @@ const (
 	maxCommentLen = 4096
 	maxLinkLen    = 200
 	pageSize      = 100
-	sentryRate    = 40 // requests of a kind in a second
 	sentryApp     = "triage"
 )
 
@@ -42,6 +41,10 @@ type Sentry struct {
 	*Server
 	// Invent has an issue that is asked for by its number, and is not known, made up.
 	Invent bool
+	// Rate is how many requests of a kind it takes in a second: 40.
+	Rate int
+	// Repeats is how long the same comment is refused: an hour.
+	Repeats time.Duration
 	// Teams are the slugs of teams, by id, that an issue can be assigned to.
 	Teams map[string]string
 
@@ -97,7 +100,7 @@ type sentryIssue struct {
 
 // StartSentry starts one that has an organization, and takes a token with scopes.
 func StartSentry(organization, token string, scopes ...string) (*Sentry, error) {
-	s := &Sentry{organization: organization, token: token, scopes: scopes, installations: map[string]bool{}, nextID: 1_000_000, asked: map[string]int{}}
+	s := &Sentry{Rate: 40, Repeats: time.Hour, organization: organization, token: token, scopes: scopes, installations: map[string]bool{}, nextID: 1_000_000, asked: map[string]int{}}
 	router := http.NewServeMux()
 	const organizations = "/api/0/organizations/{org}/"
 	for pattern, handler := range map[string]struct {
@@ -152,7 +155,7 @@ func (s *Sentry) serve(w http.ResponseWriter, r *http.Request, pattern string, s
 	left := s.rate(pattern)
 	reset := strconv.FormatInt(s.second+1, 10)
 	for name, value := range map[string]string{
-		"Limit": strconv.Itoa(sentryRate), "Remaining": strconv.Itoa(max(left, 0)), "Reset": reset, "Concurrentlimit": "25", "Concurrentremaining": "24",
+		"Limit": strconv.Itoa(s.Rate), "Remaining": strconv.Itoa(max(left, 0)), "Reset": reset, "Concurrentlimit": "25", "Concurrentremaining": "24",
 	} {
 		w.Header().Set("X-Sentry-Rate-Limit-"+name, value)
 	}
@@ -160,7 +163,7 @@ func (s *Sentry) serve(w http.ResponseWriter, r *http.Request, pattern string, s
 	org := r.PathValue("org")
 	switch {
 	case left < 0:
-		writeJSON(w, http.StatusTooManyRequests, detail(fmt.Sprintf("You are attempting to use this endpoint too frequently. Limit is %d requests in 1 seconds", sentryRate)))
+		writeJSON(w, http.StatusTooManyRequests, detail(fmt.Sprintf("You are attempting to use this endpoint too frequently. Limit is %d requests in 1 seconds", s.Rate)))
 	case !isBearer:
 		writeJSON(w, http.StatusUnauthorized, detail("Authentication credentials were not provided."))
 	case token != s.token:
@@ -186,7 +189,7 @@ func (s *Sentry) rate(pattern string) int {
 		clear(s.asked)
 	}
 	s.asked[pattern]++
-	return sentryRate - s.asked[pattern]
+	return s.Rate - s.asked[pattern]
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {
@@ -334,17 +337,6 @@ func (i *sentryIssue) state() SentryState {
 	state := i.SentryState
 	state.Comments, state.Links = slices.Clone(i.Comments), slices.Clone(i.Links)
 	return state
-}
-
-// Age has all comments be older by d.
-func (s *Sentry) Age(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, issue := range s.issues {
-		for i := range issue.Comments {
-			issue.Comments[i].Time = issue.Comments[i].Time.Add(-d)
-		}
-	}
 }
 
 func (s *Sentry) readOrganization(*http.Request) (int, any) {
@@ -526,7 +518,7 @@ func (s *Sentry) comment(r *http.Request, issue *sentryIssue) (int, any) {
 		return http.StatusBadRequest, map[string][]string{"text": {wrong}}
 	}
 	for _, c := range issue.Comments {
-		if c.Text == text && time.Since(c.Time) < time.Hour {
+		if c.Text == text && time.Since(c.Time) < s.Repeats {
 			return http.StatusBadRequest, detail("You have already posted that comment.")
 		}
 	}
