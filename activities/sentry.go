@@ -292,7 +292,7 @@ type sentryAnswer struct {
 func (a sentryAPI) do(ctx context.Context, method, path, permission string, body any) (sentryAnswer, error) {
 	request := outside.Request{
 		System: sentrySystem, Variable: a.TokenVariable, Method: method, URL: a.URL + "/api/0/" + path,
-		Header: http.Header{"Authorization": {"Bearer " + a.token.Reveal()}, "Accept": {"application/json"}},
+		Header: http.Header{"Authorization": {"Bearer " + a.token.Reveal()}, "User-Agent": {"sentry-temporal"}},
 	}
 	if body != nil {
 		encoded, err := json.Marshal(body)

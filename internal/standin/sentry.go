@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
 	"maps"
 	"net/http"
 	"net/url"
@@ -134,8 +133,8 @@ func StartSentry(organization, token string, scopes ...string) (*Sentry, error) 
 }
 
 var (
-	canRead  = []string{ScopeEventRead, ScopeEventWrite}
-	canWrite = []string{ScopeEventWrite}
+	canRead  = append([]string{ScopeEventRead}, canWrite...)
+	canWrite = []string{ScopeEventWrite, "event:admin"}
 )
 
 // index tells what the token may do.
@@ -642,30 +641,11 @@ func (p resultPage) links(base string, asked *url.URL) string {
 	return one("previous", at-1, p.from > 0) + ", " + one("next", at+1, p.rest > 0)
 }
 
-// page shows the issues as people would see them in Sentry.
+var sentryPage = page("sentry.html")
+
+// page shows the issues as people would see them in Sentry, the newest first.
 func (s *Sentry) page(w http.ResponseWriter, _ *http.Request) {
 	issues := s.Issues()
 	slices.Reverse(issues)
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	_ = sentryPage.Execute(w, map[string]any{"Organization": s.organization, "Issues": issues}) // the client may be gone
+	s.show(w, sentryPage, "Sentry", issues)
 }
-
-var sentryPage = template.Must(template.New("").Parse(`<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sentry (stand-in)</title>
-<style>
-body {font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; color: #2b2233; background: #fff}
-header {border-bottom: 1px solid #e0dce5; margin-bottom: 1rem} h1 {font-size: 1.2rem} h2 {font-size: 1.05rem; margin: 0}
-article {border: 1px solid #e0dce5; border-radius: 6px; padding: .8rem 1rem; margin-bottom: 1rem; overflow-wrap: anywhere}
-.meta {color: #6a5f75; font-size: .9rem; margin: .2rem 0} .level {border-radius: 3px; padding: 0 .4em; background: #f0ecf3; color: #2b2233}
-.fatal, .error {background: #fbe3e4; color: #8a1f24}
-h3 {font-size: .9rem; margin: .8rem 0 .2rem; color: #6a5f75} ul {margin: 0; padding-left: 1.1rem} p.comment {white-space: pre-wrap; margin: .2rem 0; border-left: 3px solid #e0dce5; padding-left: .6rem}
-a {color: #4b3f9e}
-</style></head><body><header><h1>{{.Organization}}: issues</h1><p class="meta">A stand-in for Sentry: what is here is in memory, and nothing of it is in Sentry.</p></header>
-{{range .Issues}}<article><h2>{{.Title}}</h2>
-<p class="meta"><span class="level {{.Level}}">{{.Level}}</span> {{.ShortID}} in {{.Project}} · {{.Status}}{{with .Substatus}} ({{.}}){{end}}{{with .AssignedTo}} · assigned to {{.}}{{end}} · id {{.ID}}</p>
-{{with .Links}}<h3>Issue tracking</h3><ul>{{range .}}<li><a href="{{.URL}}">{{.Name}}</a></li>{{end}}</ul>{{end}}
-{{with .Comments}}<h3>Activity</h3>{{range .}}<p class="comment">{{.Text}}</p>{{end}}{{end}}
-</article>{{else}}<p>There is no issue yet.</p>{{end}}
-</body></html>
-`))

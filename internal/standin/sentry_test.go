@@ -82,6 +82,7 @@ func TestSentrysAPIAnswersAsDocumented(t *testing.T) {
 		"another issue":                {read, "GET", org + "issues/1/", bearer, "", 404, "does not exist"},
 		"an issue":                     {read, "GET", issue, bearer, "", 200, `"shortId":"BACKEND-1A"`},
 		"by its short id":              {read, "GET", org + "issues/backend-1a/", bearer, "", 200, `"id":"6702149985"`},
+		"the index":                    {read, "GET", "/api/0/", bearer, "", 200, `"scopes":["event:read"]`},
 		"who may write may read":       {write, "GET", issue, bearer, "", 200, "BACKEND-1A"},
 		"no scope to read":             {admin, "GET", issue, bearer, "", 403, "permission"},
 		"no scope to write":            {read, "PUT", issue, bearer, `{"status":"resolved"}`, 403, "permission"},
@@ -270,7 +271,7 @@ func TestSentrysPageShowsWhatIsThereAndNothingElseOfIt(t *testing.T) {
 	if status != 200 || !strings.HasPrefix(header.Get("Content-Type"), "text/html") || header.Get("Content-Security-Policy") == "" {
 		t.Errorf("it answers %d, %v", status, header)
 	}
-	for _, part := range []string{"BACKEND-1A", "Seen. ", `<a href="https://temporal.example/run">triage#BACKEND-1A</a>`} {
+	for _, part := range []string{"BACKEND-1A", "Seen. ", `<a href="https://temporal.example/run" rel="noreferrer">triage#BACKEND-1A</a>`} {
 		if !strings.Contains(page, part) {
 			t.Errorf("%s is not there", part)
 		}
