@@ -36,17 +36,30 @@ type Card struct {
 	Test        bool   `json:"test,omitempty"` // somebody tries whether it arrives
 }
 
+// lines are the texts of a card that have one line, but for its URL.
+func (c *Card) lines() []*string {
+	return []*string{
+		&c.Integration, &c.Event, &c.Headline, &c.Title, &c.ShortID, &c.Severity, &c.Level, &c.Project, &c.Environment, &c.Release,
+		&c.Users, &c.Count, &c.FirstSeen, &c.Culprit, &c.Frame, &c.Rule,
+	}
+}
+
 // clean returns the card with each text as one line that can be read, Details with lines,
 // and without a link that is none of a web page.
 func (c Card) clean() Card {
-	for _, field := range []*string{
-		&c.Integration, &c.Event, &c.Headline, &c.Title, &c.ShortID, &c.Severity, &c.Level, &c.Project, &c.Environment, &c.Release,
-		&c.Users, &c.Count, &c.FirstSeen, &c.Culprit, &c.Frame, &c.Rule,
-	} {
-		*field = text.Line(*field)
+	for _, line := range c.lines() {
+		*line = text.Line(*line)
 	}
 	c.Details = text.Clean(c.Details)
 	c.URL = webPage(c.URL)
+	return c
+}
+
+// cut returns the card with each text of limit bytes at most.
+func (c Card) cut(limit int) Card {
+	for _, s := range append(c.lines(), &c.Details) {
+		*s = text.Shorten(*s, limit)
+	}
 	return c
 }
 

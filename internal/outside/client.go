@@ -63,6 +63,9 @@ type Request struct {
 	URL      string
 	Header   http.Header
 	Body     []byte
+	// Public has the request go to the internet only, and not into a private network,
+	// unless the address itself is one of loopback.
+	Public bool
 }
 
 // Answer is what came back, of any status.
@@ -74,21 +77,25 @@ type Answer struct {
 
 // Client sends requests. It follows no redirect, repeats nothing by itself, and bounds
 // time and answers.
-type Client struct{ http *http.Client }
+type Client struct{ http, public *http.Client }
 
 // NewClient returns a Client.
 func NewClient() *Client { return NewClientWithin(Timeout) }
 
 // NewClientWithin returns a Client whose requests may take so long, with their answers.
 func NewClientWithin(timeout time.Duration) *Client {
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // net/http says so
-	transport.MaxResponseHeaderBytes = 64 << 10
-	transport.MaxIdleConnsPerHost = 4
-	return &Client{&http.Client{
-		Transport:     transport,
-		Timeout:       timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	client := func(change func(*http.Transport)) *http.Client {
+		transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // net/http says so
+		transport.MaxResponseHeaderBytes = 64 << 10
+		transport.MaxIdleConnsPerHost = 4
+		change(transport)
+		return &http.Client{
+			Transport:     transport,
+			Timeout:       timeout,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}
+	return &Client{client(func(*http.Transport) {}), client(publicOnly)}
 }
 
 // Do sends r. With an answer that is no success it returns both, the answer and an
@@ -105,7 +112,11 @@ func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 	}
 	request.GetBody = nil // else a lost connection has the transport send it again
 	maps.Copy(request.Header, r.Header)
-	response, err := c.http.Do(request)
+	through := c.http
+	if r.Public {
+		through = c.forOthers(request)
+	}
+	response, err := through.Do(request)
 	if err != nil {
 		return Answer{}, c.failed(ctx, r, err, sent.Load())
 	}
@@ -136,6 +147,8 @@ func (c *Client) failed(ctx context.Context, r Request, err error, sent bool) *E
 	switch {
 	case ctx.Err() != nil:
 		e.Reason = "the request was given up"
+	case errors.Is(err, errPrivate):
+		e.Kind, e.Reason = Final, errPrivate.Error()+", which is not allowed: look at "+r.Variable
 	case isNetwork && network.Timeout():
 		e.Reason = fmt.Sprintf("no answer within %s", c.http.Timeout)
 	case isDial && !sent:

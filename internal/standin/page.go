@@ -3,6 +3,7 @@ package standin
 import (
 	"bytes"
 	"embed"
+	"encoding/json"
 	"html/template"
 	"net/http"
 	"net/url"
@@ -18,8 +19,9 @@ var pages embed.FS
 // page returns the template of a file, which defines "content".
 func page(file string) *template.Template {
 	return template.Must(template.New("frame.html").Funcs(template.FuncMap{
-		"clock": func(t time.Time) string { return t.Format(time.TimeOnly) },
-		"web":   web,
+		"clock":  func(t time.Time) string { return t.Format(time.TimeOnly) },
+		"web":    web,
+		"pretty": pretty,
 	}).ParseFS(pages, "frame.html", file))
 }
 
@@ -38,6 +40,15 @@ func (s *Server) show(w http.ResponseWriter, page *template.Template, name strin
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	_, _ = w.Write(out.Bytes()) // the browser may be gone
+}
+
+// pretty returns JSON with indents.
+func pretty(text string) string {
+	var out bytes.Buffer
+	if err := json.Indent(&out, []byte(text), "", "  "); err != nil {
+		return text
+	}
+	return out.String()
 }
 
 // web returns an address if it is one of a web page, and "" otherwise.
