@@ -25,8 +25,8 @@ func gitHub(t *testing.T) *standin.GitHub {
 	return g
 }
 
-// ask sends a request with a token, and returns the answer's status, header and body.
-func ask(t *testing.T, g *standin.GitHub, token, method, path, body string) (status int, header http.Header, text string) {
+// askGitHub sends a request with a token, and returns the answer's status, header and body.
+func askGitHub(t *testing.T, g *standin.GitHub, token, method, path, body string) (status int, header http.Header, text string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, g.URL+path, strings.NewReader(body))
 	require.NoError(t, err)
@@ -65,7 +65,7 @@ func TestGitHubAnswersAsItsAPIDoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := gitHub(t)
 			g.Add(standin.GitHubIssue{Repo: "acme/pay", Title: "first", Author: "somebody"})
-			status, header, text := ask(t, g, tt.token, tt.method, tt.path, tt.body)
+			status, header, text := askGitHub(t, g, tt.token, tt.method, tt.path, tt.body)
 			assert.Equal(t, tt.status, status)
 			assert.Contains(t, text, tt.said)
 			assert.NotEmpty(t, header.Get("X-Ratelimit-Remaining"))
@@ -73,10 +73,10 @@ func TestGitHubAnswersAsItsAPIDoes(t *testing.T) {
 	}
 	g := gitHub(t)
 	g.IssuesOff("acme/pay")
-	status, _, _ := ask(t, g, "token", http.MethodPost, issuesPath, `{"title":"t"}`)
+	status, _, _ := askGitHub(t, g, "token", http.MethodPost, issuesPath, `{"title":"t"}`)
 	assert.Equal(t, http.StatusGone, status)
 	g.OfApp()
-	status, _, _ = ask(t, g, "token", http.MethodGet, "/user", "")
+	status, _, _ = askGitHub(t, g, "token", http.MethodGet, "/user", "")
 	assert.Equal(t, http.StatusForbidden, status)
 }
 
@@ -88,7 +88,7 @@ func TestGitHubHasListsInPages(t *testing.T) {
 	var seen []int
 	pages, path := 0, issuesPath+"?state=all&sort=created&direction=desc&per_page=3"
 	for path != "" {
-		_, header, text := ask(t, g, "token", http.MethodGet, path, "")
+		_, header, text := askGitHub(t, g, "token", http.MethodGet, path, "")
 		var rows []struct {
 			Number      int
 			PullRequest any `json:"pull_request"`
@@ -114,15 +114,15 @@ func TestGitHubRefusesWhatIsBeyondItsLimit(t *testing.T) {
 	g := gitHub(t)
 	reset := time.Now().Add(time.Hour)
 	g.Limit(1, reset)
-	status, _, _ := ask(t, g, "token", http.MethodGet, "/user", "")
+	status, _, _ := askGitHub(t, g, "token", http.MethodGet, "/user", "")
 	assert.Equal(t, http.StatusOK, status)
-	status, header, text := ask(t, g, "token", http.MethodGet, "/user", "")
+	status, header, text := askGitHub(t, g, "token", http.MethodGet, "/user", "")
 	assert.Equal(t, http.StatusForbidden, status)
 	assert.Contains(t, text, "rate limit")
 	assert.Equal(t, "0", header.Get("X-Ratelimit-Remaining"))
 	assert.Equal(t, strconv.FormatInt(reset.Unix(), 10), header.Get("X-Ratelimit-Reset"))
 	g.Limit(0, time.Now().Add(-time.Second))
-	status, _, _ = ask(t, g, "token", http.MethodGet, "/user", "")
+	status, _, _ = askGitHub(t, g, "token", http.MethodGet, "/user", "")
 	assert.Equal(t, http.StatusOK, status)
 }
 
