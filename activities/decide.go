@@ -136,7 +136,9 @@ func read(c Case) found {
 		f.Environment = cmp.Or(f.Environment, c.Event.Environment)
 		release, frame = cmp.Or(release, c.Event.Release), c.Event.Frame
 	}
-	f.projects = []string{f.Project}
+	if f.Project != "" {
+		f.projects = []string{f.Project}
+	}
 	f.Users = max(number(users), 0)
 	f.subject = "issue:" + f.IssueID
 	f.card = Card{
@@ -282,9 +284,23 @@ func (d *Decision) tell(f found, table *destinations.Table, systems *outside.Sys
 	}
 }
 
-// question is what a destination is looked for with.
+// QuestionOf returns what [Decide] looks for a destination with.
+func QuestionOf(c Case) destinations.Question {
+	f := read(c)
+	return f.question()
+}
+
+// question is what a destination is looked for with. A metric alert has no level: a
+// critical one is as urgent as what is fatal, and its end is for those who were told.
 func (f *found) question() destinations.Question {
-	return destinations.Question{Projects: f.projects, Environment: f.Environment, Team: f.team, Level: f.Facts.Level}
+	level := f.Facts.Level
+	switch f.Event {
+	case "sentry.metric_alert.critical", "sentry.metric_alert.resolved":
+		level = "fatal"
+	case "sentry.metric_alert.warning":
+		level = "warning"
+	}
+	return destinations.Question{Projects: f.projects, Environment: f.Environment, Team: f.team, Level: level}
 }
 
 func (d *Decision) page(f found, destination destinations.Destination) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -125,14 +124,12 @@ It exits with 1 if nobody would be told.`,
   triage destinations plan --environment production --team payments destinations.yaml body.json
   triage destinations plan --json destinations.yaml metric_alert.critical`,
 		Args: fileAndDelivery(),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.plan(cmd.Context(), args[0], args[1], cmd.OutOrStdout())
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return t.plan(args[0], args[1], cmd.OutOrStdout()) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&t.resource, "resource", "", "the Sentry-Hook-Resource of a body file (default: as far as the body says it)")
 	flags.StringVar(&t.environment, "environment", "", "the environment of the issue's latest event (default: as far as the body says it)")
-	flags.StringVar(&t.team, "team", "", "the slug of the team that the issue is assigned to (default: none)")
+	flags.StringVar(&t.team, "team", "", "the slug of the team that the issue is assigned to (default: as far as the body says it)")
 	flags.BoolVar(&t.asJSON, "json", false, "print the plan as JSON")
 	return cmd
 }
@@ -156,7 +153,7 @@ type tellingVerdict struct {
 	Why  string          `json:"why,omitempty"` // it is not
 }
 
-func (t *telling) plan(ctx context.Context, path, delivery string, stdout io.Writer) error {
+func (t *telling) plan(path, delivery string, stdout io.Writer) error {
 	table, problems, err := loadDestinations(path)
 	if err != nil {
 		return err
@@ -169,10 +166,7 @@ func (t *telling) plan(ctx context.Context, path, delivery string, stdout io.Wri
 	if err != nil {
 		return err
 	}
-	q, err := t.question(ctx, env)
-	if err != nil {
-		return err
-	}
+	q := t.question(env)
 	report := tellingReport{
 		Event: env.EventType, Projects: append([]string{}, q.Projects...), Environment: q.Environment, Team: q.Team, Level: q.Level,
 		Destinations: []tellingVerdict{},
@@ -193,23 +187,12 @@ func (t *telling) plan(ctx context.Context, path, delivery string, stdout io.Wri
 	return err
 }
 
-// question is what the worker would look for a destination with.
-func (t *telling) question(ctx context.Context, env sentry.Envelope) (destinations.Question, error) {
-	alert, err := activities.ParseAlert(ctx, env)
-	if err != nil {
-		return destinations.Question{}, err
-	}
-	d := sentry.DeliveryOf(env)
-	q := destinations.Question{
-		Projects:    alert.Projects,
-		Environment: cmp.Or(t.environment, alert.Error.Environment, d.Field("data.metric_alert.alert_rule.environment")),
-		Team:        t.team,
-		Level:       d.Level,
-	}
-	if len(q.Projects) == 0 && d.Project != "" {
-		q.Projects = []string{d.Project}
-	}
-	return q, nil
+// question is what the worker would look for a destination with, if it had the answers of
+// the flags from Sentry.
+func (t *telling) question(env sentry.Envelope) destinations.Question {
+	q := activities.QuestionOf(activities.Case{Envelope: env})
+	q.Environment, q.Team = cmp.Or(t.environment, q.Environment), cmp.Or(t.team, q.Team)
+	return q
 }
 
 // whyNotTold says in words what a [destinations.No] says.

@@ -117,8 +117,8 @@ func TestAPlanSaysWhoWouldBeToldAndWhyTheOthersWouldNot(t *testing.T) {
 		"an issue":                {[]string{"issue.created"}, exitOK, []destinations.No{"environments", "projects", "levels", ""}},
 		"what Sentry knows of it": {[]string{"--environment", "production", "--team", "pay", "issue.created"}, exitOK, []destinations.No{"", "projects", "levels", "earlier"}},
 		"another team":            {[]string{"--environment", "production", "--team", "web", "issue.created"}, exitOK, []destinations.No{"teams", "projects", "levels", ""}},
-		"an alert of a metric":    {[]string{"metric_alert.critical"}, exitOK, []destinations.No{"projects", "", "levels", "projects"}},
-		"in an environment":       {[]string{"--environment", "staging", "metric_alert.critical"}, exitNo, []destinations.No{"projects", "environments", "levels", "projects"}},
+		"an alert of a metric":    {[]string{"metric_alert.critical"}, exitOK, []destinations.No{"projects", "", "earlier", "projects"}},
+		"in an environment":       {[]string{"--environment", "staging", "metric_alert.warning"}, exitNo, []destinations.No{"projects", "environments", "levels", "projects"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			report := tells(t, tt.status, append([]string{path}, tt.args...)...)
@@ -141,7 +141,7 @@ func TestAPlanIsMadeOfTheEnvironmentThatABodySays(t *testing.T) {
 	if got := noes(tells(t, exitOK, path, "event_alert.triggered")); len(got) != 4 || got[0] != "" {
 		t.Errorf("of an issue alert it says %q", got)
 	}
-	body, err := sentry.Sample("metric_alert.critical")
+	body, err := sentry.Sample("metric_alert.warning")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -152,7 +152,7 @@ func (p *parser) match(n *yaml.Node) Match {
 		case "teams":
 			m.Teams = p.Slugs(value, key, "team")
 			if len(p.outside.Sentry) == 0 {
-				p.Warn(at, "no integration has a token of Sentry's API, so it is never known whom an issue is assigned to: the destination can never match")
+				p.Warn(at, "no integration has a token of Sentry's API, so the team is known only where a webhook names it: those of new issues and of alerts mostly name none")
 			}
 		case "levels":
 			m.Levels = p.Levels(value, key)

@@ -231,7 +231,7 @@ func TestWhatMayBeWrongInAFileIsToldOf(t *testing.T) {
 		},
 		"no token of Sentry": {
 			matching("{environments: [production], teams: [pay]}"), config.Outside{Secret: configured.Secret},
-			[]string{"4:13: alerts alone", "4:41: never match"},
+			[]string{"4:13: alerts alone", "4:41: mostly name none"},
 		},
 		"no tokens": {
 			one(`slack: "#a"`, "github: acme/pay", "webhook: ${PAY_WEBHOOK}", "match: {levels: [fatal]}") + "  - {name: b, slack: \"#b\"}\n", nothing,
