@@ -280,13 +280,16 @@ func repository(ask func(method, path string, body []byte) (Answer, error), name
 	case is.Issues != nil && !*is.Issues:
 		return "the repository " + name + " has issues turned off"
 	}
-	_, err = ask(http.MethodPost, "/repos/"+name+"/issues", []byte("{}"))
-	switch statusOf(err) {
-	case http.StatusUnprocessableEntity:
+	answer, err = ask(http.MethodPost, "/repos/"+name+"/issues", []byte("{}"))
+	limited := answer.Header.Get("X-Ratelimit-Remaining") == "0" || answer.Header.Get("Retry-After") != ""
+	switch status := statusOf(err); {
+	case status == http.StatusUnprocessableEntity:
 		return ""
-	case http.StatusForbidden, http.StatusNotFound:
+	case status == http.StatusForbidden && limited:
+		return "GitHub: its rate limit is used up"
+	case status == http.StatusForbidden, status == http.StatusNotFound:
 		return config.GitHubToken + " may not create issues in " + name + ": it lacks the permission Issues: write (of a classic token, the scope repo)"
-	case http.StatusGone:
+	case status == http.StatusGone:
 		return "the repository " + name + " has issues turned off"
 	}
 	if err != nil {

@@ -89,6 +89,7 @@ func StartGitHub(token string, repos ...string) (*GitHub, error) {
 	const issues = "/repos/{owner}/{repo}/issues"
 	for pattern, handle := range map[string]func(*githubCall){
 		"GET /user":                               (*githubCall).user,
+		"GET /rate_limit":                         (*githubCall).rateLimit,
 		"GET /repos/{owner}/{repo}":               (*githubCall).repository,
 		"POST " + issues:                          (*githubCall).create,
 		"GET " + issues:                           (*githubCall).list,
@@ -219,6 +220,10 @@ func (c *githubCall) user() {
 		return
 	}
 	answerJSON(c.w, http.StatusOK, githubAccount(c.login))
+}
+
+func (c *githubCall) rateLimit() {
+	answerJSON(c.w, http.StatusOK, map[string]any{"resources": map[string]any{"core": map[string]any{"limit": 5000}}})
 }
 
 func githubAccount(login string) map[string]any {
