@@ -53,7 +53,7 @@ var mayImport = map[string][]string{
 	"internal/service":      {"internal/admin", "internal/build", "internal/config", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text", "triage"},
 	"internal/keyring":      {"internal/config", "internal/sentry", "internal/telemetry"},
 	"internal/web":          {"internal/routes", "internal/sentry", "internal/starter", "internal/telemetry"},
-	"internal/admin":        {"internal/config", "internal/journal", "internal/keyring", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text", "internal/web", "triage"},
+	"internal/admin":        {"internal/config", "internal/destinations", "internal/journal", "internal/keyring", "internal/outside", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text", "internal/web", "triage"},
 }
 
 // mayImportOutside narrows what a package may use from elsewhere.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
@@ -79,6 +80,19 @@ func (w workers) states() []pollState {
 	for _, p := range w {
 		at := p.environment
 		all = append(all, pollState{connection: at.Connection, namespace: at.Namespace, taskQueue: at.TaskQueue, err: p.whyNot()})
+	}
+	return all
+}
+
+// queues returns the states for the page.
+func (w workers) queues() []admin.Queue {
+	var all []admin.Queue
+	for _, s := range w.states() {
+		q := admin.Queue{Connection: s.connection, Namespace: s.namespace, TaskQueue: s.taskQueue}
+		if s.err != nil {
+			q.Problem = s.err.Error()
+		}
+		all = append(all, q)
 	}
 	return all
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -81,7 +82,7 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 	for _, p := range cfg.Outside.Problems {
 		log.WarnContext(ctx, "an outside system is left out", telemetry.KeyVariable, p.Variable, telemetry.KeyReason, p.Text)
 	}
-	service.WarnEvents(ctx, workflows, log)
+	warnings := slices.Concat(cfg.Warnings, service.WarnEvents(ctx, workflows, log))
 	tellRoutes(ctx, workflows, cfg.Integrations, log)
 	if err := told.Instrument(&cfg.Temporal.Client); err != nil {
 		return err
@@ -120,8 +121,13 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 		},
 		Temporal: watch.States,
 		Metrics:  told.Metrics(),
-		Token:    cfg.AdminToken,
-		Log:      log,
+		UIURL:    cfg.Temporal.UIURL,
+		Worker: &admin.WorkerStatus{
+			Queues: all.queues, Workflows: workflows, Outside: reached.States, Destinations: destined.State, Warnings: warnings,
+		},
+		Token: cfg.AdminToken,
+		Hosts: cfg.AdminHosts,
+		Log:   log,
 	})
 
 	log.InfoContext(ctx, "worker listens", "admin_address", listener.Addr().String())

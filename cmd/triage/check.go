@@ -48,7 +48,8 @@ func newCheck() *cobra.Command {
 		Long: `Reads the variables of ingress and worker, or of the one that is named, and says
 all that is wrong with them and with the files of the routes and destinations. Then
 it asks Temporal for each namespace and its search attributes, and whether a worker
-polls the task queues of the routes, and writes a file to the disk of the journal
+polls the task queues of the routes, asks the outside systems that are configured for
+the worker by calls that change nothing, and writes a file to the disk of the journal
 and takes it away again. It disturbs no program that runs.
 
 Warnings are no failure.`,
@@ -120,6 +121,9 @@ func check(ctx context.Context, ofIngress, ofWorker bool) []finding {
 		load("worker", cfg.Common, err)
 		if cfg.Outside.DestinationsFile != "" {
 			findings = append(findings, checkDestinations(cfg.Outside)...)
+		}
+		if err == nil {
+			findings = append(findings, checkOutside(ctx, cfg)...)
 		}
 	}
 	program := "both"

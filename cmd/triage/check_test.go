@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"sentry-temporal/internal/devserver/devservertest"
+	"sentry-temporal/internal/standin"
 )
 
 const hush = "hush-4c1d0a7e"
@@ -122,5 +123,27 @@ func TestCheckOfOneProgramNeedsNothingOfTheOther(t *testing.T) {
 func TestADiskWithoutRoomIsAWarning(t *testing.T) {
 	if f := checkDisk(t.TempDir(), 1<<60); f.Status != statusWarning || !strings.Contains(f.Says, "MiB") {
 		t.Errorf("it says %v", f)
+	}
+}
+
+func TestCheckAsksTheOutsideSystemsOfTheWorker(t *testing.T) {
+	slack, err := standin.StartSlack(standin.SlackOptions{Token: "xoxb-" + hush, Channels: []standin.SlackChannel{{Name: "sentry"}, {Name: "other", Without: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slack.Close()
+	configured(t, "TRIAGE_SLACK_TOKEN=xoxb-"+hush, "TRIAGE_SLACK_CHANNEL=#sentry", "TRIAGE_SLACK_API_URL="+slack.URL+"/api", "TRIAGE_PAGERDUTY_ROUTING_KEY="+strings.Repeat("k", 32))
+	succeed(t, "setup")
+	status, findings := findingsOf(t, "worker")
+	if status != exitOK || !has(findings, statusOK, "worker", "Slack", "ready") || !has(findings, statusOK, "worker", "PagerDuty", "well-formed") {
+		t.Errorf("it exits with %d: %v", status, findings)
+	}
+	configured(t, "TRIAGE_SLACK_CHANNEL=#other", "TRIAGE_GITHUB_REPO=acme/pay")
+	status, findings = findingsOf(t, "worker")
+	if status != exitNo || !has(findings, statusError, "worker", "Slack", "invite") || !has(findings, statusError, "worker", "GitHub", "TRIAGE_GITHUB_REPO: is of no use without") {
+		t.Errorf("it exits with %d: %v", status, findings)
+	}
+	if _, findings = findingsOf(t, "ingress"); has(findings, statusError, "worker", "Slack", "") {
+		t.Errorf("the ingress has nothing of it: %v", findings)
 	}
 }

@@ -1,5 +1,5 @@
-// Package admin is the admin address of both programs: probes and metrics, and of
-// the ingress the status page, the parked deliveries and the codec for the
+// Package admin is the admin address of both programs: probes, metrics and a page
+// for people, and of the ingress the parked deliveries and the codec for the
 // Temporal UI.
 package admin
 
@@ -46,7 +46,8 @@ type Options struct {
 	// has, and whether that is new. It is nil in a worker.
 	Drain  func() (s journal.Stats, began bool)
 	UIURL  string        // base address of the Temporal UI, which may ask the codec
-	Status *Status       // nil for no status page
+	Status *Status       // what the status page of an ingress shows
+	Worker *WorkerStatus // and that of a worker; with neither there is none
 	Token  config.Secret // that all but probes and metrics need; "" is none
 	Hosts  []string      // names in lower case that it answers to, beside its own
 	Log    *slog.Logger
@@ -98,10 +99,14 @@ func New(o Options) http.Handler {
 	if o.Drain != nil {
 		private.POST("/drain", a.drain)
 	}
+	show := a.showWorker
 	if o.Status != nil {
 		status := &statusPage{Status: *o.Status, admin: a}
-		private.GET("/", status.show)
+		show = status.show
 		private.GET("/api/deliveries", status.listDeliveries)
+	}
+	if o.Status != nil || o.Worker != nil {
+		private.GET("/", show)
 		local.GET("/login", a.loginPage)
 		local.POST("/login", a.login)
 	}

@@ -37,8 +37,9 @@ type Ingress struct {
 // Worker is the configuration of the worker.
 type Worker struct {
 	Common
-	AdminAddr string  // page, health and metrics; not for the public
-	Outside   Outside // what workflows act on
+	AdminAddr  string   // page, health and metrics; not for the public
+	AdminHosts []string // in lower case, that the admin address answers to, too
+	Outside    Outside  // what workflows act on
 }
 
 // Common is what ingress and worker both need.
@@ -159,8 +160,9 @@ func LoadIngress() (Ingress, error) {
 func LoadWorker() (Worker, error) {
 	l, vars := newLoader()
 	cfg := Worker{
-		Common:    l.common(vars, false),
-		AdminAddr: l.address("WORKER_ADMIN_ADDR", vars.WorkerAdmin),
+		Common:     l.common(vars, false),
+		AdminAddr:  l.address("WORKER_ADMIN_ADDR", vars.WorkerAdmin),
+		AdminHosts: l.hosts("ADMIN_HOSTS", vars.AdminHosts),
 	}
 	l.guarded("WORKER_ADMIN_ADDR", cfg.AdminAddr, vars)
 	cfg.Outside = l.outside(vars, cfg.Integrations)

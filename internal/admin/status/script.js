@@ -20,7 +20,7 @@
   // What only works with this script.
   function reveal() {
     byId('pause').hidden = false;
-    byId('apply').hidden = true;
+    if (byId('apply')) byId('apply').hidden = true;
     for (const button of document.querySelectorAll('.copy')) button.hidden = false;
   }
 
@@ -87,7 +87,7 @@
       byId('trouble').textContent = '';
     } catch {
       if (asking !== mine) return;
-      byId('trouble').textContent = 'The ingress does not answer: what is shown is old.';
+      byId('trouble').textContent = 'There is no answer: what is shown is old.';
     } finally {
       clearTimeout(limit);
     }
