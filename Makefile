@@ -14,6 +14,12 @@ FUZZTIME ?= 1m
 NAME  ?=
 EVENT ?= sentry.issue.created
 
+# 1: dev and demo act on the real Slack, PagerDuty, GitHub and Sentry that are configured, not on stand-ins.
+LIVE ?=
+
+# 1: demo sends every sample.
+ALL ?=
+
 # What the programs that are built say with -version; by default Go derives it from git's tags.
 VERSION ?=
 
@@ -29,11 +35,11 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: bin/temporal ## start everything on free ports, send every sample, show what became of it
+demo: bin/temporal ## start everything on free ports, send a story or, with ALL=1, every sample, show what became of it
 	@go run ./cmd/dev demo
 
 .PHONY: dev
-dev: bin/temporal ## run Temporal, worker and ingress on this machine until Ctrl-C
+dev: bin/temporal ## run Temporal, worker, ingress and stand-ins for Slack and others until Ctrl-C; LIVE=1: the real ones
 	@go run ./cmd/dev
 
 .PHONY: new-workflow

@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	"internal/yamlfile":     {"internal/config", "internal/text"},
 	"internal/destinations": {"internal/config", "internal/telemetry", "internal/text", "internal/yamlfile"},
 	"internal/outside":      {"internal/config", "internal/destinations", "internal/telemetry", "internal/text"},
-	"internal/standin":      {},
+	"internal/standin":      {"internal/config"},
 	"internal/telemetry":    {"internal/build", "internal/text"},
 	"internal/devserver":    {"internal/devserver"},
 	"internal/routes":       {"internal/config", "internal/sentry", "internal/telemetry", "internal/text", "internal/yamlfile", "triage"},

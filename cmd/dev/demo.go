@@ -9,26 +9,35 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"sentry-temporal/activities"
 	"sentry-temporal/cmd/internal/hook"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/triage"
 	"sentry-temporal/workflows"
+	"sentry-temporal/workflows/act"
 )
 
 const demoTimeout = 2 * time.Minute
 
-// demo shows that deliveries become runs, that a retried one resolves to its
-// run, and that a forged one is refused. Its error says what came out otherwise.
+// demo shows what deliveries lead to: runs, and what these do outside; that a retried
+// delivery resolves to its run, and that a forged one is refused. Its error says what came
+// out otherwise.
 func demo(ctx context.Context, stdout io.Writer) error {
+	deliveries := story
+	switch all := os.Getenv("ALL"); all {
+	case "1":
+		deliveries = everySample
+	case "", "0":
+	default:
+		return fmt.Errorf("ALL is %q: 1 sends every sample; nothing, or 0, tells a story", all)
+	}
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "sentry-temporal-demo-")
@@ -37,65 +46,99 @@ func demo(ctx context.Context, stdout io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 	s := quietStack(dir)
-	fmt.Fprintln(stdout, "Starting Temporal, worker and ingress on free ports ...")
+	systems, err := openOutside(s.ingress.Integrations)
+	if err != nil {
+		return err
+	}
+	defer systems.close()
+	s.outside = systems.Outside
+	systems.tell(stdout)
+	fmt.Fprint(stdout, "Starting Temporal, worker and ingress on free ports ...\n\n")
 	return s.run(ctx, func(ctx context.Context, at addresses) error {
 		c, err := client.DialContext(ctx, client.Options{HostPort: at.temporal})
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		var table bytes.Buffer
-		d := demonstration{url: at.webhook("sentry"), temporal: c, table: tabwriter.NewWriter(&table, 0, 8, 2, ' ', 0)}
-		if err := d.play(ctx); err != nil {
+		d := demonstration{url: at.webhook("sentry"), temporal: c, outside: systems, out: stdout}
+		if err := d.play(ctx, deliveries()); err != nil {
 			return err
 		}
-		if err := d.table.Flush(); err != nil {
-			return err
-		}
-		fmt.Fprint(stdout, "\n")
-		for line := range strings.Lines(table.String()) {
-			fmt.Fprintln(stdout, strings.TrimRight(line, " \n"))
-		}
+		d.compare()
 		fmt.Fprintf(stdout, "\n%d deliveries sent, %d not as they should be\n", d.sent, len(d.wrong))
 		return errors.Join(d.wrong...)
 	})
 }
 
-type demonstration struct {
-	url      string
-	temporal client.Client
-	table    *tabwriter.Writer
-	sent     int
-	wrong    []error
+// told is a delivery, by the name of its sample.
+type told struct {
+	name string
+	body []byte
 }
 
-// play sends every sample, the first one that started a run once more, and a
-// tampered one.
-func (d *demonstration) play(ctx context.Context) error {
-	fmt.Fprintln(d.table, "EVENT\tANSWER\tWORKFLOW ID\tRUN\tRESULT\tTEMPORAL UI")
-	var again hook.Delivery
-	var first starter.Run
+// story is a fatal issue, which is new: an alert about it, what a person says of it, and
+// that somebody resolves it; and an alert of another kind that ends by itself.
+func story() []told {
+	names := []string{"issue.created", "event_alert.triggered", "comment.created", "metric_alert.critical", "metric_alert.resolved", "issue.resolved"}
+	var bodies [][]byte
+	for _, name := range names {
+		body, err := sentry.Sample(name)
+		if err != nil {
+			panic(err) // it is compiled in
+		}
+		bodies = append(bodies, body)
+	}
+	// All at once, so that they are about one issue.
+	fresh := sentry.FreshIDs(bytes.Join(bodies, []byte("\n")))
+	fresh = bytes.ReplaceAll(fresh, []byte(`"level":"error"`), []byte(`"level":"fatal"`))
+	deliveries := make([]told, len(names))
+	for i, body := range bytes.Split(fresh, []byte("\n")) {
+		deliveries[i] = told{names[i], body}
+	}
+	return deliveries
+}
+
+// everySample is a delivery of each event that there is a sample of.
+func everySample() []told {
+	var deliveries []told
 	for _, name := range sentry.SampleNames() {
 		body, err := sentry.Sample(name)
 		if err != nil {
-			return err
+			panic(err) // it is compiled in
 		}
-		resource, _, _ := strings.Cut(name, ".")
+		deliveries = append(deliveries, told{name, sentry.FreshIDs(body)})
+	}
+	return deliveries
+}
+
+type demonstration struct {
+	url      string
+	temporal client.Client
+	outside  outside
+	out      io.Writer
+	sent     int
+	had      map[string]int // effects that runs say they had
+	wrong    []error
+}
+
+// play sends the deliveries, the first that started a run once more, and that one
+// tampered with.
+func (d *demonstration) play(ctx context.Context, deliveries []told) error {
+	d.had = map[string]int{}
+	d.row("DELIVERY", "ANSWER", "RUN", "TOOK")
+	var again hook.Delivery
+	var first starter.Run
+	for _, told := range deliveries {
+		resource, _, _ := strings.Cut(told.name, ".")
 		delivery := hook.Delivery{
-			URL:       d.url,
-			Secret:    hook.DevelopmentSecret,
-			Resource:  resource,
-			RequestID: sentry.NewRequestID(),
-			Body:      sentry.FreshIDs(body),
-			Wait:      10,
+			URL: d.url, Secret: hook.DevelopmentSecret, Resource: resource, RequestID: sentry.NewRequestID(), Body: told.body, Wait: 10,
 		}
-		event, err := sentry.EventName(resource, body)
+		want, event, err := expected(delivery)
 		if err != nil {
 			return err
 		}
-		want := starter.Ignored
-		if slices.ContainsFunc(workflows.All, func(w triage.Workflow) bool { return w.Wants(event) }) {
-			want = starter.Started
+		if err := d.outside.seed(told); err != nil {
+			return err
 		}
 		answer, err := d.send(ctx, event, delivery, want)
 		if err != nil {
@@ -105,7 +148,7 @@ func (d *demonstration) play(ctx context.Context) error {
 			again, first = delivery, answer.Runs[0]
 		}
 	}
-	answer, err := d.send(ctx, "(the same again)", again, starter.Existing)
+	answer, err := d.send(ctx, "(the first again)", again, starter.Existing)
 	if err != nil {
 		return err
 	}
@@ -115,8 +158,24 @@ func (d *demonstration) play(ctx context.Context) error {
 	return d.sendTampered(ctx, again)
 }
 
-// send sends one delivery, waits for its runs and writes a row for each.
+// expected returns how a delivery has to be answered, and the name of its event.
+func expected(delivery hook.Delivery) (want starter.Status, event string, err error) {
+	event, err = sentry.EventName(delivery.Resource, delivery.Body)
+	if err != nil {
+		return "", "", err
+	}
+	view := triage.DeliveryOf(sentry.NewEnvelope("sentry", event, http.Header{}, delivery.Body, time.Now()))
+	for _, w := range workflows.All {
+		if accepts, _ := w.Accepts(view); accepts && w.Wants(event) {
+			return starter.Started, event, nil
+		}
+	}
+	return starter.Ignored, event, nil
+}
+
+// send sends one delivery, waits for its runs and writes what they did.
 func (d *demonstration) send(ctx context.Context, label string, delivery hook.Delivery, want starter.Status) (hook.Answer, error) {
+	sent := time.Now()
 	answer, err := hook.Send(ctx, delivery)
 	if err != nil {
 		return answer, err
@@ -127,25 +186,76 @@ func (d *demonstration) send(ctx context.Context, label string, delivery hook.De
 	}
 	said := fmt.Sprintf("%d %s%s", answer.Code, answer.Status, answer.Error)
 	if len(answer.Runs) == 0 {
-		fmt.Fprintf(d.table, "%s\t%s\t\t\t\t\n", label, said)
+		d.row(label, said, "", "")
 	}
 	for _, run := range answer.Runs {
-		status, result := "Completed", ""
 		var output json.RawMessage
 		var failed *temporal.WorkflowExecutionError
 		err := d.temporal.GetWorkflow(ctx, run.WorkflowID, run.RunID).Get(ctx, &output)
+		took := fmt.Sprintf("%.2f s", time.Since(sent).Seconds())
 		switch {
+		case err == nil && answer.Status == starter.Existing:
+			d.row(label, said, run.WorkflowID, "")
 		case err == nil:
-			result = shorten(string(output), 72)
+			d.row(label, said, run.WorkflowID, took)
+			d.tellResult(output)
 		case errors.As(err, &failed):
-			status = "Failed"
+			d.row(label, said, run.WorkflowID, "failed")
 			d.wrong = append(d.wrong, fmt.Errorf("%s: %w", label, err))
+		case ctx.Err() != nil:
+			d.row(label, said, run.WorkflowID, "still runs")
+			return answer, fmt.Errorf("%s has not ended within %s", run.WorkflowID, demoTimeout)
 		default:
 			return answer, fmt.Errorf("wait for %s: %w", run.WorkflowID, err)
 		}
-		fmt.Fprintf(d.table, "%s\t%s\t%s\t%s\t%s\t%s\n", label, said, run.WorkflowID, status, result, run.URL)
+		label, said = "", ""
 	}
 	return answer, nil
+}
+
+// tellResult writes a line for each effect in the result of a run, or what else it says.
+func (d *demonstration) tellResult(output json.RawMessage) {
+	var result struct {
+		Effects []act.Effect `json:"effects"`
+	}
+	if err := json.Unmarshal(output, &result); err != nil || len(result.Effects) == 0 {
+		d.line(string(output))
+		return
+	}
+	for _, e := range result.Effects {
+		what, ok := d.outside.find(e)
+		switch {
+		case e.Is == act.Skipped:
+			d.line("not " + verbs[e.Effect] + ": " + e.Why)
+			continue
+		case e.Is == act.Failed:
+			d.wrong = append(d.wrong, fmt.Errorf("not %s: %s", verbs[e.Effect], e.Why))
+		case !ok:
+			d.wrong = append(d.wrong, fmt.Errorf("a run says that it %s %s, and nothing is there", verbs[e.Effect], e.To))
+		}
+		d.had[e.Effect]++
+		d.line(fmt.Sprintf("%-8s  %s", verbs[e.Effect], what))
+	}
+}
+
+// verbs are what a run has done for an effect.
+var verbs = map[string]string{
+	activities.EffectPage:      "paged",
+	activities.EffectResolve:   "resolved",
+	activities.EffectSlack:     "posted",
+	activities.EffectSlackHook: "posted",
+	activities.EffectWebhook:   "called",
+	activities.EffectTicket:    "ticketed",
+	activities.EffectLink:      "linked",
+}
+
+// compare sees whether the stand-ins have what the runs say, and no more.
+func (d *demonstration) compare() {
+	for effect, n := range d.outside.present() {
+		if d.had[effect] != n {
+			d.wrong = append(d.wrong, fmt.Errorf("the runs %s %d times, and the stand-ins know of %d", verbs[effect], d.had[effect], n))
+		}
+	}
 }
 
 // sendTampered sends delivery with another action than the one that was signed.
@@ -166,8 +276,28 @@ func (d *demonstration) sendTampered(ctx context.Context, delivery hook.Delivery
 	if answer.Code != http.StatusUnauthorized {
 		d.wrong = append(d.wrong, fmt.Errorf("the tampered delivery was answered %d, not 401", answer.Code))
 	}
-	fmt.Fprintf(d.table, "(tampered)\t%d %s\t\t\t\t\n", answer.Code, answer.Error)
+	d.row("(tampered)", fmt.Sprintf("%d %s", answer.Code, answer.Error), "", "")
 	return nil
+}
+
+// The widths of what the demo tells, in characters. A workflow ID of the longest name here
+// has 59.
+const (
+	widthDelivery = 28
+	widthAnswer   = 12
+	widthRun      = 59
+	widthAll      = 119
+)
+
+func (d *demonstration) row(delivery, answer, run, took string) {
+	line := fmt.Sprintf("%-*s  %-*s  %-*s  %s", widthDelivery, delivery, widthAnswer, answer, widthRun, run, took)
+	fmt.Fprintln(d.out, shorten(strings.TrimRight(line, " "), widthAll))
+}
+
+// line writes a line below the run of a row.
+func (d *demonstration) line(text string) {
+	const indent = widthDelivery + 2
+	fmt.Fprintln(d.out, strings.Repeat(" ", indent)+shorten(text, widthAll-indent))
 }
 
 func shorten(s string, most int) string {

@@ -71,6 +71,11 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 	if err != nil {
 		return err
 	}
+	systems, err := openOutside(cfg.Integrations)
+	if err != nil {
+		return err
+	}
+	defer systems.close()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -82,6 +87,7 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 	s := stack{
 		ingress:      cfg,
 		workerAdmin:  worker.AdminAddr,
+		outside:      systems.Outside,
 		temporalPort: port,
 		uiPort:       uiPort,
 		dbFile:       filepath.Join(dir, "temporal.db"),
@@ -89,7 +95,7 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 		log:          telemetry.NewLogger(stderr, cfg.Log.JSON, cfg.Log.Level),
 	}
 	fmt.Fprintln(stdout, "Starting Temporal, worker and ingress ...")
-	return s.run(ctx, func(ctx context.Context, at addresses) error {
+	err = s.run(ctx, func(ctx context.Context, at addresses) error {
 		fmt.Fprint(stdout, "\n")
 		for _, integration := range cfg.Integrations {
 			secret := "as set in " + strings.ToUpper(integration.Name) + "_CLIENT_SECRET"
@@ -103,11 +109,16 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 		fmt.Fprintf(stdout, "  Temporal UI    %s\n", at.ui)
 		fmt.Fprintf(stdout, "  Health         %s/readyz\n", at.admin)
 		fmt.Fprintf(stdout, "  Send a sample  go run ./cmd/triage send --url %s issue.created\n\n", at.webhook(cfg.Integrations[0].Name))
+		systems.tell(stdout)
 		fmt.Fprint(stdout, "Ctrl-C stops everything.\n\n")
 		<-ctx.Done()
 		fmt.Fprintln(stdout, "\nStopping ...")
 		return nil
 	})
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // it was interrupted while it started
+	}
+	return err
 }
 
 // devConfig reads the environment like the ingress does, with defaults for a

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"time"
 
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
@@ -26,6 +28,7 @@ import (
 type stack struct {
 	ingress      config.Ingress // its Temporal connection is filled in
 	workerAdmin  string         // address
+	outside      config.Outside // what workflows act on
 	temporalPort int            // 0: a free one
 	uiPort       int            // 0: a free one
 	dbFile       string         // "": in memory
@@ -60,13 +63,14 @@ type addresses struct {
 	ui       string // base address, as are the others
 	public   string
 	admin    string
+	worker   string // its admin address
 }
 
 func (a addresses) webhook(integration string) string {
 	return a.public + "/webhooks/" + integration
 }
 
-// run starts everything, calls use, and stops everything when use returns: what
+// run starts everything, calls use when the worker works, and stops everything when use returns: what
 // depends on Temporal first, Temporal last. A part that ends by itself ends
 // use's context and is the error.
 func (s stack) run(ctx context.Context, use func(context.Context, addresses) error) error {
@@ -117,7 +121,7 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
-	forWorker := config.Worker{Common: cfg.Common}
+	forWorker := config.Worker{Common: cfg.Common, Outside: s.outside}
 	forWorker.Warnings = nil // the ingress tells them
 	group.Go(func() error {
 		return worker.Serve(ctx, forWorker, workerAdmin, s.log, workflows.All, activities.All...)
@@ -133,14 +137,40 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 	})
 	group.Go(func() error {
 		defer stop()
-		return use(ctx, addresses{
+		at := addresses{
 			temporal: temporal.Address,
 			ui:       temporal.UIURL,
 			public:   "http://" + public.Addr().String(),
 			admin:    "http://" + admin.Addr().String(),
-		})
+			worker:   "http://" + workerAdmin.Addr().String(),
+		}
+		if err := awaitReady(ctx, at.worker); err != nil {
+			return err
+		}
+		return use(ctx, at)
 	})
 	return group.Wait()
+}
+
+// awaitReady waits until the program with an admin address does its work.
+func awaitReady(ctx context.Context, address string) error {
+	for {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/readyz", http.NoBody)
+		if err != nil {
+			return err
+		}
+		if answer, err := http.DefaultClient.Do(r); err == nil {
+			_ = answer.Body.Close() // it has nothing that matters
+			if answer.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // addAttributes does what triage setup does.

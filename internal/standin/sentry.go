@@ -38,7 +38,8 @@ const (
 // knows the issues that it is given by [Sentry.Seed].
 type Sentry struct {
 	*Server
-	// Invent has an issue that is asked for by its number, and is not known, made up.
+	// Invent has an issue that is asked for by its number, and is not known, made up, and
+	// any installation be one.
 	Invent bool
 	// Rate is how many requests of a kind it takes in a second: 40.
 	Rate int
@@ -532,7 +533,7 @@ var webURL = regexp.MustCompile(`^https?://[^\s]+$`)
 
 func (s *Sentry) link(r *http.Request) (int, any) {
 	uuid := r.PathValue("uuid")
-	if !s.installations[uuid] {
+	if !s.installations[uuid] && !s.Invent {
 		return http.StatusNotFound, notThere
 	}
 	var link struct {

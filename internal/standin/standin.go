@@ -51,8 +51,9 @@ type Received struct {
 }
 
 const (
-	maxBody     = 1 << 20 // of a request, in bytes
-	maxReceived = 1000    // requests that are remembered
+	maxBody     = 1 << 20  // of a request, in bytes
+	maxReceived = 1000     // requests that are remembered
+	maxKept     = 16 << 10 // of the body of a request that is remembered, in bytes
 )
 
 // Server is an HTTP server on loopback with faults and a memory of what came.
@@ -152,7 +153,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		return
 	}
-	seen := Received{Time: time.Now(), Method: r.Method, Path: r.URL.RequestURI(), Header: r.Header.Clone(), Body: string(body)}
+	seen := Received{Time: time.Now(), Method: r.Method, Path: r.URL.RequestURI(), Header: r.Header.Clone(), Body: string(body[:min(len(body), maxKept)])}
 	for _, secret := range []string{"Authorization", "Cookie"} {
 		if seen.Header.Get(secret) != "" {
 			seen.Header.Set(secret, "(left out)")

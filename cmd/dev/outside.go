@@ -1,0 +1,162 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"html"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sentry-temporal/activities"
+	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/standin"
+	"sentry-temporal/workflows/act"
+)
+
+// outside is what workflows act on: stand-ins, whatever the shell that this runs in has
+// variables for, unless LIVE=1 says that the real systems are meant.
+type outside struct {
+	config.Outside
+	standins *standin.All // nil: the real ones
+}
+
+// openOutside returns it for integrations of Sentry. It has to be closed.
+func openOutside(integrations []config.Integration) (outside, error) {
+	switch os.Getenv("LIVE") {
+	case "1":
+		cfg, err := config.LoadWorker()
+		return outside{Outside: cfg.Outside}, err
+	case "", "0":
+		all, err := standin.StartAll()
+		if err != nil {
+			return outside{}, err
+		}
+		var names []string
+		for _, integration := range integrations {
+			names = append(names, integration.Name)
+		}
+		return outside{all.Outside(names...), all}, nil
+	}
+	return outside{}, fmt.Errorf("LIVE is %q: 1 acts on the real Slack, PagerDuty, GitHub and Sentry; nothing, or 0, on stand-ins", os.Getenv("LIVE"))
+}
+
+func (o outside) close() {
+	if o.standins != nil {
+		o.standins.Close()
+	}
+}
+
+// tell says which of the two it is, and of the real ones which.
+func (o outside) tell(w io.Writer) {
+	if o.standins != nil {
+		fmt.Fprintf(w, "Slack, PagerDuty, GitHub and Sentry's API are stand-ins at %s/\nLIVE=1 uses the real ones.\n", o.standins.URL)
+		return
+	}
+	fmt.Fprintln(w, "LIVE=1: workflows act on what is configured, for everybody to see:")
+	armed := o.armed()
+	for _, line := range armed {
+		fmt.Fprintf(w, "  %s\n", line)
+	}
+	if len(armed) == 0 {
+		fmt.Fprintln(w, "  nothing is")
+	}
+	for _, problem := range o.Problems {
+		fmt.Fprintf(w, "  left out: %s\n", problem)
+	}
+}
+
+// armed returns a line for each real system that is acted on. Addresses that are secrets
+// are told by their variables.
+func (o outside) armed() []string {
+	var lines []string
+	add := func(target, format string, args ...any) {
+		if target != "" {
+			lines = append(lines, fmt.Sprintf(format, args...))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Sentry)) {
+		api := o.Sentry[name]
+		add(name, "Sentry's API: organization %s at %s, for %s", api.Organization, api.URL, name)
+	}
+	add(o.DestinationsFile, "those whom DESTINATIONS_FILE names: %s", o.DestinationsFile)
+	add(o.SlackChannel, "Slack: %s at %s", o.SlackChannel, o.SlackAPIURL)
+	add(o.SlackWebhookVariable, "Slack: the incoming webhook in %s", o.SlackWebhookVariable)
+	add(o.PagerDutyVariable, "PagerDuty: the service of %s at %s", o.PagerDutyVariable, o.PagerDutyURL)
+	add(o.GitHubRepo, "GitHub: %s at %s", o.GitHubRepo, o.GitHubAPIURL)
+	add(o.WebhookVariable, "the webhook in %s", o.WebhookVariable)
+	return lines
+}
+
+// seed has the stand-in for Sentry know the issue of a delivery, and its latest event.
+func (o outside) seed(t told) error {
+	if o.standins == nil || t.name != "issue.created" {
+		return nil
+	}
+	_, err := o.standins.Sentry.Seed(t.body, standin.Event{
+		Environment: "production", Release: "backend@2026.3.17-2", User: "88213",
+		File: "checkout/services/totals.py", Function: "assert_totals_match", Line: 23,
+	})
+	return err
+}
+
+// find returns what a stand-in has of an effect that a run says it had, and false if that
+// is nothing. Of a real system it returns what the run says.
+func (o outside) find(e act.Effect) (what string, ok bool) {
+	if o.standins == nil {
+		return strings.TrimSpace(cmp.Or(e.URL, e.To+" "+e.Name)), true
+	}
+	switch e.Effect {
+	case activities.EffectPage, activities.EffectResolve:
+		for _, alert := range slices.Backward(o.standins.PagerDuty.Alerts()) {
+			if alert.Key == e.Name {
+				return "PagerDuty: " + alert.Summary, e.Effect == activities.EffectPage || alert.Status == "resolved"
+			}
+		}
+		return "PagerDuty: no incident was open", e.Effect == activities.EffectResolve
+	case activities.EffectSlack:
+		for _, message := range o.standins.Slack.Messages("") {
+			if strings.HasSuffix(e.URL, "/p"+strings.Replace(message.Timestamp, ".", "", 1)) {
+				return "#" + message.Channel + ": " + html.UnescapeString(message.Text), true
+			}
+		}
+	case activities.EffectTicket:
+		for _, ticket := range o.standins.GitHub.Issues(e.To) {
+			if e.Name == "#"+strconv.Itoa(ticket.Number) {
+				return e.To + e.Name + ": " + ticket.Title, true
+			}
+		}
+	case activities.EffectLink:
+		for _, issue := range o.standins.Sentry.Issues() {
+			for _, link := range issue.Links {
+				if link.URL == e.URL {
+					return issue.ShortID + " in Sentry, to this run", true
+				}
+			}
+		}
+	}
+	return "", false
+}
+
+// present returns how many effects the stand-ins have, of the kinds that leave something.
+func (o outside) present() map[string]int {
+	if o.standins == nil {
+		return nil
+	}
+	n := map[string]int{
+		activities.EffectSlack:  len(o.standins.Slack.Messages("")),
+		activities.EffectTicket: len(o.standins.GitHub.Issues(o.GitHubRepo)),
+	}
+	for _, alert := range o.standins.PagerDuty.Alerts() {
+		n[activities.EffectPage] += alert.Events
+	}
+	for _, issue := range o.standins.Sentry.Issues() {
+		for _, link := range issue.Links {
+			n[activities.EffectLink] += link.Times
+		}
+	}
+	return n
+}
