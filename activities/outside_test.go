@@ -45,6 +45,8 @@ type effect struct {
 	late bool
 	// reads says that it has no effect.
 	reads bool
+	// local says that do uses what serve has left in this process.
+	local bool
 	// path is of the request that has the effect, for [standin.Fault].
 	path string
 }
@@ -53,7 +55,8 @@ type effect struct {
 type served struct {
 	*standin.Server
 	cfg     config.Outside
-	effects func() int // how many there are by now, by key
+	effects func() int         // how many there are by now, by key
+	after   func(t *testing.T) // what else holds on a real server; nil: nothing
 }
 
 var effects []effect

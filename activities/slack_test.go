@@ -66,7 +66,7 @@ func init() {
 			return err
 		},
 	}, effect{
-		name: "Slack: update", variable: config.SlackToken, once: true, late: true, path: "/api/chat.update",
+		name: "Slack: update", variable: config.SlackToken, once: true, late: true, local: true, path: "/api/chat.update",
 		serve: func(t *testing.T) served {
 			t.Helper()
 			s, cfg := slack(t, standin.SlackOptions{})

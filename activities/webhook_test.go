@@ -34,7 +34,14 @@ func init() {
 		serve: func(t *testing.T) served {
 			t.Helper()
 			wh, cfg := receiver(t)
-			return served{Server: wh.Server, cfg: cfg, effects: func() int { return len(wh.Messages()) }}
+			return served{
+				Server: wh.Server, cfg: cfg, effects: func() int { return len(wh.Messages()) },
+				after: func(t *testing.T) {
+					t.Helper()
+					assert.Equal(t, 2, wh.Deliveries())
+					assert.False(t, wh.Messages()[0].Changed, "an attempt has another body than the first")
+				},
+			}
 		},
 		do: func(ctx workflow.Context) error {
 			_, err := triage.Do(ctx, others.CallWebhook, webhookCall)
