@@ -303,11 +303,7 @@ func (a sentryAPI) do(ctx context.Context, method, path, permission string, body
 		request.Header.Set("Content-Type", "application/json")
 	}
 	came, err := a.client.Do(ctx, request)
-	said := string(came.Body)
-	if strings.HasPrefix(said, "[") {
-		said = `{"rows":` + said + "}"
-	}
-	fields, ok := sentry.Body(said).Fields()
+	fields, ok := sentryFields(came.Body)
 	answer := sentryAnswer{fields, nextCursor(came.Header)}
 	e, failed := errors.AsType[*outside.Error](err)
 	switch {
@@ -322,9 +318,19 @@ func (a sentryAPI) do(ctx context.Context, method, path, permission string, body
 	case e.Status == http.StatusNotFound:
 		e.Reason += fmt.Sprintf(": it is not in the organization %s, or not there any more", a.Organization)
 	case e.Kind == outside.Final && ok:
-		e.Reason += ": " + outside.Quote(cmp.Or(fields.Text("detail"), said), a.token.Reveal())
+		e.Reason += ": " + outside.Quote(cmp.Or(fields.Text("detail"), string(came.Body)), a.token.Reveal())
 	}
 	return answer, err
+}
+
+// sentryFields returns the object that a body has, or a list as rows; false for anything
+// else.
+func sentryFields(body []byte) (sentry.Fields, bool) {
+	said := string(body)
+	if strings.HasPrefix(said, "[") {
+		said = `{"rows":` + said + "}"
+	}
+	return sentry.Body(said).Fields()
 }
 
 var nextPage = regexp.MustCompile(`rel="next"; results="true"; cursor="([0-9:]+)"`)

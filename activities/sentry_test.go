@@ -82,7 +82,7 @@ func init() {
 }
 
 // serveSentry starts a stand-in that has the sample's issue.
-func serveSentry(t testing.TB, scopes ...string) (served, *standin.Sentry) {
+func serveSentry(t *testing.T, scopes ...string) (served, *standin.Sentry) {
 	t.Helper()
 	if len(scopes) == 0 {
 		scopes = []string{standin.ScopeEventRead, standin.ScopeEventWrite}
@@ -191,7 +191,7 @@ func TestOfAnEventThatIsTooLargeTheOutlineIsRead(t *testing.T) {
 }
 
 // answering is Sentry's API that answers everything with a body.
-func answering(t testing.TB, body *string) config.Outside {
+func answering(t *testing.T, body *string) config.Outside {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, *body) // the client may be gone
@@ -300,8 +300,12 @@ func TestACommentIsNotWrittenAgainWhenSentryWouldTakeIt(t *testing.T) {
 		s, api := serveSentry(t)
 		api.Repeats = 0
 		s.Fail(standin.Fault{Path: "POST " + path, After: true, Cut: true})
-		if o := (effect{do: comment}).run(t, s.cfg); o.err != nil || s.effects() != 1 {
+		o := effect{do: comment}.run(t, s.cfg)
+		if o.err != nil || s.effects() != 1 {
 			t.Errorf("%d comments, %v", s.effects(), o.err)
+		}
+		if o.waited < 2*outside.Timeout {
+			t.Errorf("after %s it was looked for: it might have come later", o.waited)
 		}
 	})
 	t.Run("among others", func(t *testing.T) {
@@ -480,18 +484,20 @@ func FuzzSentryAnswers(f *testing.F) {
 			f.Add(strings.ReplaceAll(body, "?", value))
 		}
 	}
-	var body string
-	cfg := answering(f, &body)
-	ctx := outside.With(f.Context(), &outside.Systems{Outside: cfg, Client: outside.NewClient()})
-	f.Fuzz(func(t *testing.T, answer string) {
-		body = answer
-		issue, err := sentryActivities.ReadIssue(ctx, sentryRef)
-		if err == nil && (issue.ID == "" || len(encode(t, issue)) > maxPayload) {
-			t.Errorf("the issue %q takes %d bytes", issue.ID, len(encode(t, issue)))
+	f.Fuzz(func(t *testing.T, body string) {
+		issue, events := activities.SentryAnswer(body)
+		if size := len(encode(t, issue)); size > maxPayload {
+			t.Errorf("the issue takes %d bytes", size)
 		}
-		event, err := sentryActivities.ReadLatestEvent(ctx, sentryRef)
-		if err == nil && (event.EventID == "" || len(event.Tags) > 50 || len(encode(t, event)) > maxPayload) {
-			t.Errorf("the event %q takes %d bytes", event.EventID, len(encode(t, event)))
+		for _, event := range events {
+			if size := len(encode(t, event)); size > maxPayload/4 || len(event.Tags) > 50 {
+				t.Errorf("the event takes %d bytes and has %d tags", size, len(event.Tags))
+			}
+			for _, line := range []string{event.EventID, event.Environment, event.Release, event.Frame, event.Suspect} {
+				if line != text.Line(line) {
+					t.Errorf("%q is no line", line)
+				}
+			}
 		}
 	})
 }
