@@ -69,6 +69,7 @@ var hostileTexts = []hostileText{
 	{"marks upon marks", "e" + strings.Repeat("\u0301", 500)},
 	{"ends of lines", "one\r\ntwo\rthree\nfour\u2028five\u2029six\vseven\feight\u0085"},
 	{"many ends of lines", strings.Repeat("\n", 500) + "end"},
+	{"many lines", strings.Repeat("a\n", 500)},
 	{"nothing", ""},
 	{"white space", " \t\n "},
 	{"only what is not seen", "\u200b\u202e\x00"},

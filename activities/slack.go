@@ -195,9 +195,11 @@ func postOnce(ctx context.Context, key string, message slackMessage) (SlackMessa
 	e, _ := errors.AsType[*outside.Error](err)
 	if e != nil && strings.HasPrefix(e.Code, "duplicate_") {
 		// It knows the client_msg_id, and not which message it is of.
-		var found SlackMessage
-		if found, note, err = bot.look(ctx, message); err != nil || found.Timestamp != "" {
-			return found, failure(err, true)
+		if first {
+			var found SlackMessage
+			if found, note, err = bot.look(ctx, message); err != nil || found.Timestamp != "" {
+				return found, failure(err, true)
+			}
 		}
 		message.ClientID = ""
 		posted, err = bot.send(ctx, "chat.postMessage", message)

@@ -222,6 +222,7 @@ func checkSlack(t *testing.T, s *standin.Slack, most int) {
 			case *slackgo.RichTextSectionTextElement:
 				assert.True(t, e.Text == "\n" || !strings.ContainsFunc(e.Text, unicode.IsControl), e.Text)
 				assert.True(t, utf8.ValidString(e.Text))
+				assert.NotRegexp(t, `\pM{5}`, e.Text)
 				if e.Text == "\n" {
 					lines++
 				}
@@ -438,8 +439,9 @@ func TestSlackMayKnowAMessageThatItDoesNotFind(t *testing.T) {
 	knows := standin.Fault{Path: "/api/chat.postMessage", Status: http.StatusOK, Body: `{"ok":false,"error":"duplicate_message_not_found"}`}
 	for after, note := range map[bool]string{true: "", false: "may be there twice"} {
 		s, cfg := slack(t, standin.SlackOptions{})
-		knows.After = after
-		s.Fail(knows)
+		fault := knows
+		fault.After = after
+		s.Fail(fault)
 		posted, o := runOne(t, cfg, slackDo.PostMessage, postOf(card))
 		require.NoError(t, o.err)
 		require.Len(t, s.Messages("sentry"), 1)
@@ -447,6 +449,15 @@ func TestSlackMayKnowAMessageThatItDoesNotFind(t *testing.T) {
 		assert.Contains(t, posted.Note, note)
 		assert.Equal(t, 1, o.attempts)
 	}
+	t.Run("and that is not there", func(t *testing.T) {
+		s, cfg := slack(t, standin.SlackOptions{})
+		s.Fail(unclearPost, knows)
+		posted, o := runOne(t, cfg, slackDo.PostMessage, postOf(card))
+		require.NoError(t, o.err)
+		assert.Len(t, s.Messages("sentry"), 1)
+		assert.Contains(t, posted.Note, "may be there twice")
+		assert.Equal(t, 1, calledSlack(s, "conversations.history"))
+	})
 }
 
 func TestSlackMayTakeAMessageOnceByItself(t *testing.T) {
