@@ -99,7 +99,7 @@ lint: bin/golangci-lint bin/workflowcheck ## check style, correctness, determini
 screenshots: ## take the pictures in docs/ anew
 	@scripts/need chromium $(if $(wildcard bin/axe.min.js),,npm)
 	@$(MAKE) --no-print-directory bin/temporal bin/axe.min.js
-	go test -count=1 -run TestScreenshots ./cmd/dev/ -screenshots
+	go test -count=1 -run '^TestScreenshots' ./cmd/dev/ -screenshots
 
 .PHONY: histories
 histories: bin/temporal ## record the stored histories that are missing

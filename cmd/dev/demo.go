@@ -30,13 +30,9 @@ const demoTimeout = 2 * time.Minute
 // delivery resolves to its run, and that a forged one is refused. Its error says what came
 // out otherwise.
 func demo(ctx context.Context, stdout io.Writer) error {
-	deliveries := story
-	switch all := os.Getenv("ALL"); all {
-	case "1":
-		deliveries = everySample
-	case "", "0":
-	default:
-		return fmt.Errorf("ALL is %q: 1 sends every sample; nothing, or 0, tells a story", all)
+	all, err := isOn("ALL", "sends every sample", "tells a story")
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
@@ -61,7 +57,12 @@ func demo(ctx context.Context, stdout io.Writer) error {
 		}
 		defer c.Close()
 		d := demonstration{url: at.webhook("sentry"), temporal: c, outside: systems, out: stdout}
-		if err := d.play(ctx, deliveries()); err != nil {
+		// What is real may know the issue of the samples from the last time.
+		deliveries := story(systems.standins == nil)
+		if all {
+			deliveries = everySample()
+		}
+		if err := d.play(ctx, deliveries); err != nil {
 			return err
 		}
 		d.compare()
@@ -77,8 +78,9 @@ type told struct {
 }
 
 // story is a fatal issue, which is new: an alert about it, what a person says of it, and
-// that somebody resolves it; and an alert of another kind that ends by itself.
-func story() []told {
+// that somebody resolves it; and an alert of another kind that ends by itself. fresh has
+// the issue be another each time.
+func story(fresh bool) []told {
 	names := []string{"issue.created", "event_alert.triggered", "comment.created", "metric_alert.critical", "metric_alert.resolved", "issue.resolved"}
 	var bodies [][]byte
 	for _, name := range names {
@@ -88,11 +90,12 @@ func story() []told {
 		}
 		bodies = append(bodies, body)
 	}
-	// All at once, so that they are about one issue.
-	fresh := sentry.FreshIDs(bytes.Join(bodies, []byte("\n")))
-	fresh = bytes.ReplaceAll(fresh, []byte(`"level":"error"`), []byte(`"level":"fatal"`))
+	text := bytes.ReplaceAll(bytes.Join(bodies, []byte("\n")), []byte(`"level":"error"`), []byte(`"level":"fatal"`))
+	if fresh {
+		text = sentry.FreshIDs(text) // of all at once, so that they are about one issue
+	}
 	deliveries := make([]told, len(names))
-	for i, body := range bytes.Split(fresh, []byte("\n")) {
+	for i, body := range bytes.Split(text, []byte("\n")) {
 		deliveries[i] = told{names[i], body}
 	}
 	return deliveries
@@ -244,7 +247,7 @@ var verbs = map[string]string{
 	activities.EffectResolve:   "resolved",
 	activities.EffectSlack:     "posted",
 	activities.EffectSlackHook: "posted",
-	activities.EffectWebhook:   "called",
+	activities.EffectWebhook:   "told",
 	activities.EffectTicket:    "ticketed",
 	activities.EffectLink:      "linked",
 }

@@ -106,6 +106,7 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 			fmt.Fprintf(stdout, "  Client Secret  %s\n", secret)
 		}
 		fmt.Fprintf(stdout, "  Status page    %s/\n", at.admin)
+		fmt.Fprintf(stdout, "  Worker's page  %s/\n", at.worker)
 		fmt.Fprintf(stdout, "  Temporal UI    %s\n", at.ui)
 		fmt.Fprintf(stdout, "  Health         %s/readyz\n", at.admin)
 		fmt.Fprintf(stdout, "  Send a sample  go run ./cmd/triage send --url %s issue.created\n\n", at.webhook(cfg.Integrations[0].Name))

@@ -12,7 +12,7 @@ import (
 
 // From a delivery to what people see: each effect is there once, and the same delivery
 // again adds nothing.
-func TestAFatalIssueIsPagedPostedTicketedAndLinkedOnce(t *testing.T) {
+func TestAFatalIssueIsPagedPostedTicketedToldAndLinkedOnce(t *testing.T) {
 	s := quietStack(t.TempDir())
 	systems, err := openOutside(s.ingress.Integrations)
 	if err != nil {
@@ -21,14 +21,14 @@ func TestAFatalIssueIsPagedPostedTicketedAndLinkedOnce(t *testing.T) {
 	t.Cleanup(systems.close)
 	s.outside = systems.Outside
 	at := start(t, s)
-	issue := story()[0]
+	issue := story(false)[0]
 	if err := systems.seed(issue); err != nil {
 		t.Fatal(err)
 	}
 	delivery := sampleOf(t, at, issue.name)
 	delivery.Body = issue.body
 	want := map[string]int{
-		activities.EffectPage: 1, activities.EffectSlack: 1, activities.EffectTicket: 1, activities.EffectLink: 1,
+		activities.EffectPage: 1, activities.EffectSlack: 1, activities.EffectTicket: 1, activities.EffectLink: 1, activities.EffectWebhook: 1,
 	}
 	for _, status := range []starter.Status{starter.Started, starter.Existing} {
 		answer := send(t, delivery)

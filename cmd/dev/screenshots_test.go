@@ -2,12 +2,14 @@ package main
 
 import (
 	"flag"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"go.temporal.io/sdk/client"
 )
 
 var takeScreenshots = flag.Bool("screenshots", false, "take the pictures in docs/ anew")
@@ -41,10 +43,57 @@ func TestScreenshots(t *testing.T) {
 			b.await(picture.shown)
 			b.await("document.fonts.status === 'loaded' && document.getAnimations().every(a => a.playState !== 'running' || a.effect.getTiming().iterations === Infinity)")
 			png := value(b, chromedp.CaptureScreenshot())
-			file := filepath.Join("..", "..", "docs", name+"-"+scheme+".png")
-			if err := os.WriteFile(file, png, 0o644); err != nil {
-				t.Fatal(err)
-			}
+			keep(t, name+"-"+scheme, png)
 		}
+	}
+}
+
+// What people see of the story that the demo tells, as the stand-ins show it.
+func TestScreenshotsOfMessages(t *testing.T) {
+	if !*takeScreenshots {
+		t.Skip("`make screenshots` takes them")
+	}
+	s := quietStack(t.TempDir())
+	systems, err := openOutside(s.ingress.Integrations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(systems.close)
+	s.outside = systems.Outside
+	at := start(t, s)
+	c, err := client.DialContext(t.Context(), client.Options{HostPort: at.temporal})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	d := demonstration{url: at.webhook("sentry"), temporal: c, outside: systems, out: io.Discard}
+	deliveries := story(false)
+	// Without its end, of which PagerDuty's page would be.
+	if err := d.play(t.Context(), deliveries[:len(deliveries)-1]); err != nil {
+		t.Fatal(err)
+	}
+	b := openBrowser(t)
+	for _, picture := range []struct {
+		name, url, of string
+		width         int64
+	}{
+		{"slack-card", systems.standins.Slack.URL, ".message", 760},
+		{"slack", systems.standins.Slack.URL, ".channel", 760},
+		{"pagerduty", systems.standins.PagerDuty.URL, "article:last-of-type", 760},
+		{"github", systems.standins.GitHub.URL, "article", 760},
+		{"sentry", systems.standins.Sentry.URL, "article", 760},
+		{"worker", at.worker, "main", 1280},
+	} {
+		b.do(chromedp.EmulateViewport(picture.width, 900), chromedp.Navigate(picture.url+"/"))
+		b.await("document.fonts.status === 'loaded'")
+		keep(t, picture.name, value(b, chromedp.ScreenshotScale(chromedp.CSS(picture.of), 1.5)))
+	}
+}
+
+// keep keeps a picture in docs/.
+func keep(t *testing.T, name string, png []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join("..", "..", "docs", name+".png"), png, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -16,6 +16,7 @@ type All struct {
 	Slack     *Slack
 	PagerDuty *PagerDuty
 	GitHub    *GitHub
+	Webhook   *Webhook
 
 	started []*Server
 }
@@ -28,6 +29,7 @@ const (
 	allChannel      = "sentry"
 	allGitHubToken  = "ghp_of-the-stand-in" //nolint:gosec // it opens nothing
 	allRepo         = "acme/backend"
+	allWebhookKey   = "whsec_b2YgdGhlIHN0YW5kLWluOiBpdCBvcGVucyBub3RoaW5n"
 	allRoutingKey   = "0123456789ABCDEF0123456789ABCDEF"
 )
 
@@ -59,6 +61,10 @@ func (a *All) start() (err error) {
 		return err
 	}
 	a.started = append(a.started, a.GitHub.Server)
+	if a.Webhook, err = StartWebhook(allWebhookKey); err != nil {
+		return err
+	}
+	a.started = append(a.started, a.Webhook.Server)
 	router := http.NewServeMux()
 	router.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		a.show(w, allPage, "Outside systems", a.parts())
@@ -80,6 +86,7 @@ func (a *All) parts() []part {
 		{"Slack", a.Slack.URL, count(len(a.Slack.Messages("")), "message")},
 		{"PagerDuty", a.PagerDuty.URL, count(len(a.PagerDuty.Alerts()), "incident")},
 		{"GitHub", a.GitHub.URL, count(len(a.GitHub.Issues(allRepo)), "issue")},
+		{"A receiver of webhooks", a.Webhook.URL, count(len(a.Webhook.Messages()), "message")},
 		{"Sentry's API", a.Sentry.URL, count(len(a.Sentry.Issues()), "issue")},
 	}
 }
@@ -105,6 +112,8 @@ func (a *All) Outside(integrations ...string) config.Outside {
 		config.SlackToken:          allSlackToken,
 		config.PagerDutyRoutingKey: allRoutingKey,
 		config.GitHubToken:         allGitHubToken,
+		config.WebhookURL:          config.Secret(a.Webhook.URL + "/triage"),
+		config.WebhookSecret:       allWebhookKey,
 	}
 	apis := map[string]config.SentryAPI{}
 	for _, name := range integrations {
@@ -120,6 +129,7 @@ func (a *All) Outside(integrations ...string) config.Outside {
 		PagerDutyVariable: config.PagerDutyRoutingKey,
 		GitHubAPIURL:      a.GitHub.URL,
 		GitHubRepo:        allRepo,
+		WebhookVariable:   config.WebhookURL,
 		Secret: func(variable string) (config.Secret, error) {
 			secret, ok := secrets[variable]
 			if !ok {
