@@ -134,6 +134,11 @@ func attempts(t *testing.T, c client.Client, run client.WorkflowRun) int32 {
 	return most
 }
 
+// activitiesOf is a worker that is to run no workflow.
+type activitiesOf struct{ sdk.Worker }
+
+func (activitiesOf) RegisterWorkflowWithOptions(any, workflow.RegisterOptions) {}
+
 // While a release is being rolled out, workers of the old one get calls of activities
 // that only the new one has.
 func TestACallThatAnOldWorkerGetsIsMadeByANewOne(t *testing.T) {
@@ -151,7 +156,7 @@ func TestACallThatAnOldWorkerGetsIsMadeByANewOne(t *testing.T) {
 			}
 		}
 	}), queue, sdk.Options{DisableWorkflowWorker: true, Interceptors: []interceptor.WorkerInterceptor{triage.Interceptor()}})
-	triage.Register(old, nil)
+	triage.Register(activitiesOf{old}, nil)
 	c := dial(t, server, unheard)
 	// The new worker, as long as the old one gets all calls.
 	early := sdk.New(c, queue, sdk.Options{LocalActivityWorkerOnly: true, Interceptors: []interceptor.WorkerInterceptor{triage.Interceptor(&pager{})}})
