@@ -140,7 +140,7 @@ func configurationVariables(t *testing.T) (variables map[string]string, ofIntegr
 		t.Fatal(err)
 	}
 	variables = map[string]string{}
-	word := regexp.MustCompile(`[A-Z][a-z]+`)
+	word := regexp.MustCompile(`API|[A-Z][a-z]+`)
 	ast.Inspect(file, func(node ast.Node) bool {
 		spec, is := node.(*ast.TypeSpec)
 		if !is {
@@ -254,7 +254,8 @@ func TestDeploymentIsOpenForWebhooksOnly(t *testing.T) {
 
 func TestDeploymentHasNoSecretOfItsOwn(t *testing.T) {
 	secret := regexp.MustCompile(`SECRET|PASSWORD|PWD|TOKEN|API_KEY|KEY_DATA`)
-	required := regexp.MustCompile(`^\$\{[A-Z_]+:\?[^}]+\}$`)
+	// Needed, or none at all by itself.
+	elsewhere := regexp.MustCompile(`^\$\{[A-Z_]+:(\?[^}]+|-)\}$`)
 	found := 0
 	for name, s := range readDeployment(t).Services {
 		for variable, value := range s.Environment {
@@ -262,8 +263,8 @@ func TestDeploymentHasNoSecretOfItsOwn(t *testing.T) {
 				continue
 			}
 			found++
-			if !required.MatchString(value) {
-				t.Errorf("%s: %s is not ${VARIABLE:?what it is}", name, variable)
+			if !elsewhere.MatchString(value) {
+				t.Errorf("%s: %s is not ${VARIABLE:?what it is} or ${VARIABLE:-}", name, variable)
 			}
 		}
 	}
@@ -297,6 +298,9 @@ func TestDeploymentIsConfiguredAsTheProgramsWantIt(t *testing.T) {
 			}
 			if err := load(); err != nil {
 				t.Error(err)
+			}
+			if cfg, err := config.LoadWorker(); err != nil || len(cfg.Outside.Problems) > 0 {
+				t.Errorf("what workflows act on has the problems %v, %v", cfg.Outside.Problems, err)
 			}
 		})
 	}

@@ -30,7 +30,8 @@ func wantOutside(t *testing.T, o config.Outside, variables ...string) {
 }
 
 func TestNothingOutsideIsConfiguredByItself(t *testing.T) {
-	environment(t, "SENTRY_AUTH_TOKEN="+hush, "SENTRY_ORG=acme", "SENTRY_URL=https://evil.example", "SLACK_TOKEN=xoxb-"+hush, "GITHUB_TOKEN="+hush)
+	environment(t, "SENTRY_API_TOKEN=", "SENTRY_ORGANIZATION=", "SENTRY_API_URL=https://sentry.io", "TRIAGE_SLACK_TOKEN=", "TRIAGE_WEBHOOK_SECRET=", // as in docker-compose.yml
+		"SENTRY_AUTH_TOKEN="+hush, "SENTRY_ORG=acme", "SENTRY_URL=https://evil.example", "SLACK_TOKEN=xoxb-"+hush, "GITHUB_TOKEN="+hush)
 	o := loadWorker(t).Outside
 	wantOutside(t, o)
 	o.Secret = nil
@@ -83,7 +84,7 @@ func TestWhatIsMalformedOrIncompleteIsLeftOutAndToldAndTheWorkerStarts(t *testin
 		{[]string{"SENTRY_API_TOKEN=two words " + hush, "SENTRY_ORGANIZATION=acme"}, "SENTRY_API_TOKEN"},
 		{[]string{"SENTRY_API_TOKEN=a" + hush, "SENTRY_API_TOKEN_FILE=" + file(t, hush), "SENTRY_ORGANIZATION=acme"}, "SENTRY_API_TOKEN"},
 		{[]string{"SENTRY_ORGANIZATION=acme"}, "SENTRY_ORGANIZATION"},
-		{[]string{"SENTRY_API_URL=https://sentry.io"}, "SENTRY_API_URL"},
+		{[]string{"SENTRY_API_URL=https://de.sentry.io"}, "SENTRY_API_URL"},
 		{[]string{slack}, "TRIAGE_SLACK_CHANNEL"},
 		{[]string{"TRIAGE_SLACK_CHANNEL=#sentry"}, "TRIAGE_SLACK_CHANNEL"},
 		{[]string{slack, "TRIAGE_SLACK_CHANNEL=sentry"}, "TRIAGE_SLACK_CHANNEL"},

@@ -214,7 +214,7 @@ func watch(t *testing.T) *watched {
 	return w
 }
 
-func (w *watched) pass(d time.Duration) {
+func (*watched) pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
