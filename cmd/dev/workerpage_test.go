@@ -14,7 +14,7 @@ import (
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/destinations"
-	"sentry-temporal/internal/outside"
+	checks "sentry-temporal/internal/outside"
 	"sentry-temporal/internal/yamlfile"
 	"sentry-temporal/workflows"
 )
@@ -26,15 +26,15 @@ func TestPageOfAWorkerInABrowser(t *testing.T) {
 	status := admin.WorkerStatus{
 		Queues:    func() []admin.Queue { return []admin.Queue{{Namespace: "default", TaskQueue: "sentry"}} },
 		Workflows: workflows.All,
-		Outside: func() []outside.State {
-			slack := outside.State{System: "Slack", Status: outside.Ready, Checked: checked}
+		Outside: func() []checks.State {
+			slack := checks.State{System: "Slack", Status: checks.Ready, Checked: checked}
 			if !invited.Load() {
-				slack.Status, slack.Missing = outside.NotReady, []string{"the bot is not in the channel #sentry (TRIAGE_SLACK_CHANNEL): invite it there"}
+				slack.Status, slack.Missing = checks.NotReady, []string{"the bot is not in the channel #sentry (TRIAGE_SLACK_CHANNEL): invite it there"}
 			}
-			return []outside.State{
-				{System: "Sentry", Integration: "mobile_applications", Status: outside.Ready, Checked: checked}, slack,
-				{System: "PagerDuty", Status: outside.WellFormed, Checked: checked}, {System: "GitHub", Status: outside.Unchecked},
-				{System: "Webhook", Status: outside.NotConfigured, Checked: checked},
+			return []checks.State{
+				{System: "Sentry", Integration: "mobile_applications", Status: checks.Ready, Checked: checked}, slack,
+				{System: "PagerDuty", Status: checks.WellFormed, Checked: checked}, {System: "GitHub", Status: checks.Unchecked},
+				{System: "Webhook", Status: checks.NotConfigured, Checked: checked},
 			}
 		},
 		Destinations: func() destinations.State {
@@ -64,8 +64,8 @@ func TestPageOfAWorkerInABrowser(t *testing.T) {
 	wrong.Queues = func() []admin.Queue {
 		return []admin.Queue{{Connection: "cloud", Namespace: long, TaskQueue: long, Problem: "ask Temporal at temporal.internal:7233: connection refused " + long}}
 	}
-	wrong.Outside = func() []outside.State {
-		return []outside.State{{System: "Sentry", Integration: "mobile_applications", Status: outside.NotReady, Missing: []string{"MOBILE_APPLICATIONS_API_TOKEN lacks the scope event:write " + long, long}, Checked: checked}}
+	wrong.Outside = func() []checks.State {
+		return []checks.State{{System: "Sentry", Integration: "mobile_applications", Status: checks.NotReady, Missing: []string{"MOBILE_APPLICATIONS_API_TOKEN lacks the scope event:write " + long, long}, Checked: checked}}
 	}
 	wrong.Destinations = func() destinations.State {
 		return destinations.State{
