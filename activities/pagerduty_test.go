@@ -261,3 +261,15 @@ func TestOnePageIsOpenForAKeyUntilItIsResolved(t *testing.T) {
 	assert.Equal(t, "resolved", p.Alerts()[0].Status)
 	assert.Equal(t, "triggered", p.Alerts()[1].Status)
 }
+
+func TestAnotherSecretIsNotSentToPagerDuty(t *testing.T) {
+	p, cfg := pagerDuty(t)
+	cfg.Secret = secretsOf(map[string]string{"OTHER_TOKEN": "xoxb-" + secretPart})
+	page := pageOf(activities.Card{Title: "x"})
+	page.Variable = "OTHER_TOKEN"
+	_, o := runOne(t, cfg, duty.TriggerPage, page)
+	require.Error(t, o.err)
+	assert.Contains(t, o.err.Error(), "OTHER_TOKEN")
+	assert.NotContains(t, o.seen, secretPart)
+	assert.Empty(t, p.Received())
+}
