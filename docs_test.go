@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/workflow"
 
+	"sentry-temporal/activities"
 	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/destinations"
@@ -497,6 +498,52 @@ func TestDemoOutputIsOfTheSamples(t *testing.T) {
 		return
 	}
 	t.Error("the README shows no output of the demo")
+}
+
+func TestTheWordsOfResultsAreThoseOfTheCode(t *testing.T) {
+	var code strings.Builder
+	files, err := filepath.Glob("activities/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if !strings.HasSuffix(file, "_test.go") {
+			code.WriteString(read(t, file))
+		}
+	}
+	words := 0
+	for _, row := range table(t, "docs/integrations.md", "System") {
+		for _, said := range spansIn(row[len(row)-1]) {
+			words++
+			if !strings.Contains(code.String(), said) {
+				t.Errorf("no activity says %q", said)
+			}
+		}
+	}
+	if words == 0 {
+		t.Error("the table of what is promised has no words of results")
+	}
+}
+
+func TestTheMessageOfAWebhookIsDescribedFieldByField(t *testing.T) {
+	var message struct {
+		Data map[string]any `json:"data"`
+	}
+	text := read(t, "docs/integrations.md")
+	if err := json.Unmarshal([]byte(jsonBlock(t, "docs/integrations.md", "run_url")), &message); err != nil {
+		t.Fatal(err)
+	}
+	fields := append(jsonNames(reflect.TypeFor[activities.Card]()), "run_url")
+	for _, field := range fields {
+		if _, ok := message.Data[field]; !ok && !strings.Contains(text, "`"+field+"`") {
+			t.Errorf("%s is not described", field)
+		}
+	}
+	for field := range message.Data {
+		if !slices.Contains(fields, field) {
+			t.Errorf("no message has %s", field)
+		}
+	}
 }
 
 // A route with something absurd for a key is refused in other words than one with a
