@@ -1,9 +1,12 @@
 package activities
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
 	"sentry-temporal/internal/config"
@@ -38,6 +41,17 @@ func failure(err error, repeatable bool) error {
 		return temporal.NewNonRetryableApplicationError(e.Error()+": whether it arrived is not known", TypeUnknown, nil)
 	}
 	return temporal.NewNonRetryableApplicationError(e.Error(), TypeRefused, nil)
+}
+
+// paced has an error that says when to come again say so for longer with each attempt,
+// from first on. What a system says is the least: one that says a second for hours would
+// use up the attempts that are for a day.
+func paced(ctx context.Context, err error, first time.Duration) error {
+	if e, ok := errors.AsType[*outside.Error](err); ok && e.Retry > 0 {
+		attempt := min(activity.GetInfo(ctx).Attempt, 10)
+		e.Retry = max(e.Retry, min(first<<(attempt-1), 5*time.Minute))
+	}
+	return err
 }
 
 // notConfigured is the error for a variable that an activity needs.

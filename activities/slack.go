@@ -63,8 +63,6 @@ type Noted struct {
 	Note string `json:"note,omitempty"`
 }
 
-var errMissing = errors.New("not there yet")
-
 // PostMessage posts a message once, however often it is attempted. Where the channel
 // cannot be read to see whether an earlier attempt's message is there, or that one comes
 // late, it may be there twice, which the note says.
@@ -86,7 +84,7 @@ func (*Slack) UpdateMessage(ctx context.Context, update SlackUpdate) (SlackMessa
 	}
 	message := slackMessage{Channel: update.Channel, Timestamp: update.Timestamp, slackContent: slackCard(update.Card, runPage(ctx, update.Card.Integration))}
 	posted, err := bot.send(ctx, "chat.update", message)
-	return posted, failure(err, true)
+	return posted, failure(paced(ctx, err, time.Second), true)
 }
 
 // PostToIncomingWebhook posts a message at most once: what can have arrived is not
@@ -112,7 +110,7 @@ func (*Slack) PostToIncomingWebhook(ctx context.Context, post SlackHookPost) (No
 	if err == nil && said != "ok" {
 		err = strange("Slack", answer)
 	}
-	return Noted{}, failure(err, false)
+	return Noted{}, failure(paced(ctx, err, time.Second), false)
 }
 
 const (
@@ -156,6 +154,12 @@ type slackMetadata struct {
 	} `json:"event_payload"`
 }
 
+// is reports whether a text is the same metadata.
+func (m slackMetadata) is(text []byte) bool {
+	var other slackMetadata
+	return json.Unmarshal(text, &other) == nil && other == m
+}
+
 // slackBot calls Slack's Web API.
 type slackBot struct {
 	systems *outside.Systems
@@ -176,6 +180,9 @@ func newSlackBot(ctx context.Context) (slackBot, error) {
 
 // postOnce posts a message, unless an earlier attempt has.
 func postOnce(ctx context.Context, key string, message slackMessage) (SlackMessage, error) {
+	if key == "" {
+		return SlackMessage{}, mistaken("Slack: a message without a key would be taken for any other without one")
+	}
 	bot, err := newSlackBot(ctx)
 	if err != nil {
 		return SlackMessage{}, err
@@ -206,15 +213,16 @@ func postOnce(ctx context.Context, key string, message slackMessage) (SlackMessa
 		e, _ = errors.AsType[*outside.Error](err)
 	}
 	switch {
-	case e == nil && err == nil:
+	case err == nil:
 		posted.Note, posted.URL = note, bot.link(ctx, posted)
+		return posted, nil
 	case e != nil && e.Kind == outside.NotSent && first:
 		rememberUnsent(ctx)
 	case e != nil && e.Kind == outside.Maybe:
-		// The next attempt looks for the message, which it does not find before it is there.
+		// The next attempt looks for the message, and does not find it before it is there.
 		e.Retry = max(e.Retry, outside.Timeout)
 	}
-	return posted, failure(err, true)
+	return SlackMessage{}, failure(paced(ctx, err, outside.Timeout), true)
 }
 
 // look looks for a message that an earlier attempt posted. If there is none, or that
@@ -262,16 +270,16 @@ func (b slackBot) find(ctx context.Context, message slackMessage) (SlackMessage,
 		var page struct {
 			slackCursor
 			Messages []struct {
-				Timestamp string        `json:"ts"`
-				BotID     string        `json:"bot_id"`
-				Metadata  slackMetadata `json:"metadata"`
+				Timestamp string          `json:"ts"`
+				BotID     string          `json:"bot_id"`
+				Metadata  json.RawMessage `json:"metadata"` // of any app, so of any form
 			} `json:"messages"`
 		}
 		if err := b.read(ctx, method, message.Channel, args, &page); err != nil {
 			return SlackMessage{}, err
 		}
 		for _, m := range page.Messages {
-			if m.BotID == me.BotID && m.Metadata == *message.Metadata {
+			if m.BotID == me.BotID && message.Metadata.is(m.Metadata) {
 				return SlackMessage{Channel: channel, Timestamp: m.Timestamp}, nil
 			}
 		}

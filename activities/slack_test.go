@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -308,13 +309,16 @@ func TestAMessageIsFoundAgainWhereverItIs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, cfg := slack(t, options)
 			mine := s.Put(earlierPost(s))
+			for _, payload := range []string{`{"key":5}`, `{"key":["` + slackKey + `"]}`, `{"a":"b"}`} { // of others
+				s.Put(standin.SlackPosted{Channel: "sentry", Text: "x", Bot: s.BotID, EventType: "sentry_temporal", Payload: []byte(payload)})
+			}
 			for i := range 5 {
 				s.Say("sentry", fmt.Sprint("later ", i))
 			}
 			s.Fail(unclearPost)
 			posted, o := runOne(t, cfg, slackDo.PostMessage, postOf(card))
 			require.NoError(t, o.err)
-			assert.Len(t, s.Messages("sentry"), 6)
+			assert.Len(t, s.Messages("sentry"), 9)
 			assert.Equal(t, mine.Timestamp, posted.Timestamp)
 			assert.Empty(t, posted.Note)
 			assert.NotEmpty(t, posted.URL)
@@ -402,6 +406,31 @@ func TestAMessageIsLookedForWhenItCanNoLongerCome(t *testing.T) {
 	_, o := runOne(t, cfg, slackDo.PostMessage, postOf(card))
 	require.NoError(t, o.err)
 	assert.GreaterOrEqual(t, o.waited, outside.Timeout)
+}
+
+func TestASlackThatIsBusyForHoursGetsItsMessage(t *testing.T) {
+	for name, fault := range map[string]standin.Fault{
+		"it says to come again in a second": {Path: "/api/chat.postMessage", Times: 30, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"1"}}},
+		"it says nothing of that":           {Path: "/api/chat.postMessage", Times: 30, Status: http.StatusServiceUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, cfg := slack(t, standin.SlackOptions{})
+			s.Fail(fault)
+			_, o := runOne(t, cfg, slackDo.PostMessage, postOf(card))
+			require.NoError(t, o.err)
+			assert.Len(t, s.Messages("sentry"), 1)
+			assert.Equal(t, 31, o.attempts)
+			assert.Greater(t, o.waited, time.Hour)
+		})
+	}
+}
+
+func TestAMessageNeedsAKeyOfItsOwn(t *testing.T) {
+	s, cfg := slack(t, standin.SlackOptions{})
+	_, o := runOne(t, cfg, slackDo.PostMessage, activities.SlackPost{Channel: "#sentry", Card: card})
+	require.Error(t, o.err)
+	assert.Equal(t, 1, o.attempts)
+	assert.Empty(t, s.Received())
 }
 
 func TestAMessageWaitsUntilItCanBeLookedFor(t *testing.T) {
