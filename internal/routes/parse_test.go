@@ -263,23 +263,6 @@ func numbers(n int) []string {
 	return all
 }
 
-func TestOfManyProblemsTheFirstAreToldAndHowManyMoreThereAre(t *testing.T) {
-	for n, last := range map[int]string{99: "not known", 100: "not known", 101: "and 2 more", 150: "and 51 more"} {
-		_, problems := parse(taken1 + manyKeys(n))
-		if len(problems) != min(n, 100) {
-			t.Fatalf("of %d problems %d are told", n, len(problems))
-		}
-		for i, p := range problems {
-			if p.Line != 3+i || i < len(problems)-1 && !strings.Contains(p.Text, "not known") {
-				t.Errorf("of %d problems number %d is %s", n, i, p)
-			}
-		}
-		if p := problems[len(problems)-1]; !strings.Contains(p.Text, last) {
-			t.Errorf("of %d problems the last is %s, want %s", n, p, last)
-		}
-	}
-}
-
 // manyKeys is n lines with a key nobody knows each.
 func manyKeys(n int) string {
 	var b strings.Builder
