@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"ingress":               {"internal/config", "internal/keyring", "internal/routes", "internal/sentry", "internal/starter", "internal/telemetry", "internal/text", "internal/web"},
 	"worker":                {"triage", "internal/admin", "internal/config", "internal/destinations", "internal/outside", "internal/service", "internal/starter", "internal/telemetry", "internal/web"},
 	"workflows":             {"workflows", "activities", "triage"},
-	"workflows/act/acttest": {"activities", "triage", "internal/config", "internal/destinations", "internal/outside", "internal/sentry"},
+	"workflows/act/acttest": {"activities", "triage", "internal/config", "internal/destinations", "internal/outside", "internal/sentry", "internal/standin"},
 	"activities":            {"internal"},
 	"internal/text":         {},
 	"internal/sentry":       {"internal/text"},

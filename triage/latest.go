@@ -2,6 +2,8 @@ package triage
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -26,8 +28,8 @@ func (s State) After(other State) bool {
 }
 
 // Latest notes what key was at a time, and returns the newest state of it that any run
-// in the namespace has noted, this one included. What is noted is known for a day at
-// least; limits are as those of [Do].
+// of the same namespace and task queue has noted, this one included. What is noted is
+// known for a day at least; limits are as those of [Do].
 //
 // It is for what two deliveries say of one thing, each of which is a run, since no
 // order is promised for either: the one that came later may tell what was earlier. A
@@ -38,9 +40,9 @@ func (s State) After(other State) bool {
 // and the alert was open when the other resolves it; or it comes after, and sees it.
 // With the first note alone both could pass each other. See workflows/act.
 //
-// A workflow keeps the state for each key: latest:<key>, on the task queue of the run
-// that came first. It ends a day after the last note. A note that is repeated changes
-// nothing.
+// A workflow keeps the state for each key, on that task queue, where there are workers
+// for it as long as there are for the runs: see [LatestID]. It ends a day after the last
+// note. A note that is repeated changes nothing.
 func Latest(ctx workflow.Context, key string, s State, limits ...Limit) (newest State, err error) {
 	options, err := limited(limits)
 	switch {
@@ -62,6 +64,12 @@ func Latest(ctx workflow.Context, key string, s State, limits ...Limit) (newest 
 // notes states with. [New] takes no such name.
 const LatestType = "triage-latest"
 
+// LatestID is the ID of the workflow that keeps what runs of a task queue note of key.
+func LatestID(taskQueue, key string) string {
+	sum := sha256.Sum256([]byte(taskQueue))
+	return "latest:" + key + ":" + hex.EncodeToString(sum[:8])
+}
+
 // Note is the input of the activity of [Latest].
 type Note struct {
 	Key   string `json:"key"`
@@ -79,7 +87,7 @@ func noteLatest(ctx context.Context, n Note) (newest State, err error) {
 	c := activity.GetClient(ctx)
 	handle, err := c.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: c.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
-			ID:                       "latest:" + n.Key,
+			ID:                       LatestID(info.TaskQueue, n.Key),
 			TaskQueue:                info.TaskQueue,
 			WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 			StaticSummary:            "what was noted last, for the runs that ask",

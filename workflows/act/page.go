@@ -17,7 +17,7 @@ const (
 )
 
 // noting bounds what a page waits for: it goes out, whatever is known of it.
-const noting = 10 * time.Second
+const noting = 5 * time.Second
 
 // alreadyResolved is why nobody is woken.
 const alreadyResolved = "it is resolved by now"
