@@ -111,27 +111,27 @@ func noteLatest(ctx context.Context, n Note) (newest State, err error) {
 // keepLatest is the workflow that keeps the newest state of a key, until nobody has
 // noted one for a day.
 func keepLatest(ctx workflow.Context, newest State) (State, error) {
-	heard := workflow.Now(ctx)
+	heard, full := workflow.Now(ctx), false
 	err := workflow.SetUpdateHandler(ctx, updateNote, func(ctx workflow.Context, s State) (State, error) {
 		heard = workflow.Now(ctx)
 		if s.After(newest) {
 			newest = s
 		}
+		full = workflow.GetInfo(ctx).GetContinueAsNewSuggested() // once the note is taken
 		return newest, nil
 	})
 	if err != nil {
 		return State{}, err
 	}
-	tooLong := func() bool { return workflow.GetInfo(ctx).GetContinueAsNewSuggested() }
 	for {
 		left := latestUnheard - workflow.Now(ctx).Sub(heard)
 		if left <= 0 {
 			return newest, nil
 		}
-		if _, err := workflow.AwaitWithTimeout(ctx, left, tooLong); err != nil {
+		if _, err := workflow.AwaitWithTimeout(ctx, left, func() bool { return full }); err != nil {
 			return State{}, err
 		}
-		if tooLong() {
+		if full {
 			return State{}, workflow.NewContinueAsNewError(ctx, LatestType, newest)
 		}
 	}
