@@ -24,7 +24,7 @@ const (
 
 // failure is the one place that says what an error of an outside system means to Temporal.
 // repeatable says that a request whose effect is not known may be repeated.
-func failure(err error, repeatable bool) error {
+func failure(ctx context.Context, err error, repeatable bool) error {
 	e, ok := errors.AsType[*outside.Error](err)
 	switch {
 	case err == nil:
@@ -36,22 +36,22 @@ func failure(err error, repeatable bool) error {
 		if e.Kind == outside.Maybe {
 			kind = TypeUnclear
 		}
-		return temporal.NewApplicationErrorWithOptions(e.Error(), kind, temporal.ApplicationErrorOptions{NextRetryDelay: e.Retry})
+		return temporal.NewApplicationErrorWithOptions(e.Error(), kind, temporal.ApplicationErrorOptions{NextRetryDelay: wait(ctx, e)})
 	case e.Kind == outside.Maybe:
 		return temporal.NewNonRetryableApplicationError(e.Error()+": whether it arrived is not known", TypeUnknown, nil)
 	}
 	return temporal.NewNonRetryableApplicationError(e.Error(), TypeRefused, nil)
 }
 
-// paced has an error that says when to come again say so for longer with each attempt,
-// from first on. What a system says is the least: one that says a second for hours would
-// use up the attempts that are for a day.
-func paced(ctx context.Context, err error, first time.Duration) error {
-	if e, ok := errors.AsType[*outside.Error](err); ok && e.Retry > 0 {
-		attempt := min(activity.GetInfo(ctx).Attempt, 10)
-		e.Retry = max(e.Retry, min(first<<(attempt-1), 5*time.Minute))
+// wait returns how long the next attempt waits, 0 for as long as the call's policy says.
+// What the error says is the least, and with each attempt it is longer, as it is by the
+// policy: a system that says a second for hours would use up the attempts of a day.
+func wait(ctx context.Context, e *outside.Error) time.Duration {
+	if e.Retry == 0 || !activity.IsActivity(ctx) {
+		return e.Retry
 	}
-	return err
+	attempt := min(activity.GetInfo(ctx).Attempt, 10)
+	return max(e.Retry, min(time.Second<<(attempt-1), 5*time.Minute))
 }
 
 // notConfigured is the error for a variable that an activity needs.

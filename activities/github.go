@@ -109,7 +109,7 @@ func (*GitHub) CloseTicket(ctx context.Context, ref TicketRef) (Ticketed, error)
 		return Ticketed{}, mistaken("GitHub: a ticket has a number")
 	}
 	issue, err := hub.close(ref.Number, "completed")
-	return issue, failure(err, true)
+	return issue, failure(ctx, err, true)
 }
 
 // gitHub is a repository, for one attempt.
@@ -172,11 +172,11 @@ func (g *gitHub) once(key string, list githubList, path string, body map[string]
 		found, err := g.find(key, list)
 		switch {
 		case err != nil:
-			return Ticketed{}, failure(later(err, secondLook), true)
+			return Ticketed{}, failure(g.ctx, later(err, secondLook), true)
 		case len(found) > 0:
 			return settle(found), nil
 		case g.attempt%2 == 0: // the first look; the attempt after this one is the second
-			return Ticketed{}, failure(&outside.Error{
+			return Ticketed{}, failure(g.ctx, &outside.Error{
 				Kind: outside.Maybe, System: "GitHub", Retry: secondLook, Reason: "what an earlier attempt wrote is not listed, and may be later",
 			}, true)
 		}
@@ -188,9 +188,9 @@ func (g *gitHub) once(key string, list githubList, path string, body map[string]
 	}
 	switch e, ok := errors.AsType[*outside.Error](err); {
 	case ok && e.Kind == outside.Maybe:
-		return Ticketed{}, failure(later(err, firstLook), true)
+		return Ticketed{}, failure(g.ctx, later(err, firstLook), true)
 	case err != nil:
-		return Ticketed{}, failure(err, true)
+		return Ticketed{}, failure(g.ctx, err, true)
 	case g.attempt == 1:
 		return settle([]githubItem{written}), nil
 	}

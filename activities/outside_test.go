@@ -342,4 +342,14 @@ func (e effect) test(t *testing.T) {
 		succeed(t, o)
 		check(t, s, o, one(s))
 	})
+	t.Run("a second that is said for hours does not use up the attempts of a day", func(t *testing.T) {
+		s := e.serve(t)
+		s.Fail(standin.Fault{Path: e.path, Times: 20, Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"1"}}})
+		o := e.run(t, s.cfg)
+		succeed(t, o)
+		check(t, s, o, one(s))
+		if o.waited < 30*time.Minute {
+			t.Errorf("it waited %s for %d attempts", o.waited, o.attempts)
+		}
+	})
 }

@@ -169,11 +169,11 @@ func enqueue(ctx context.Context, variable, key string, e pageEvent) (Paged, err
 	switch {
 	case err != nil && answer.Status == http.StatusBadRequest:
 		why := strings.Join(append([]string{said.Message}, said.Errors...), "; ")
-		return Paged{}, failure(because(err, fmt.Sprintf("%s (the routing key is that of %s)", outside.Quote(why, routing.Reveal()), variable)), true)
+		return Paged{}, failure(ctx, because(err, fmt.Sprintf("%s (the routing key is that of %s)", outside.Quote(why, routing.Reveal()), variable)), true)
 	case err != nil:
-		return Paged{}, failure(err, true)
+		return Paged{}, failure(ctx, err, true)
 	case wrong != nil || said.Key != key:
-		return Paged{}, failure(strange("PagerDuty", answer), true)
+		return Paged{}, failure(ctx, strange("PagerDuty", answer), true)
 	}
 	return Paged{Key: key}, nil
 }

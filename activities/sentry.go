@@ -103,7 +103,7 @@ func (*Sentry) ReadIssue(ctx context.Context, ref IssueRef) (SentryIssue, error)
 		err = unreadable(http.StatusOK)
 	}
 	if err != nil {
-		return SentryIssue{}, failure(err, true)
+		return SentryIssue{}, failure(ctx, err, true)
 	}
 	return sentryIssueOf(answer.Fields), nil
 }
@@ -126,7 +126,7 @@ func (*Sentry) ReadLatestEvent(ctx context.Context, ref IssueRef) (SentryEvent, 
 		err = unreadable(http.StatusOK)
 	}
 	if err != nil {
-		return SentryEvent{}, failure(err, true)
+		return SentryEvent{}, failure(ctx, err, true)
 	}
 	return sentryEventOf(event), nil
 }
@@ -145,11 +145,11 @@ func (*Sentry) UpdateIssue(ctx context.Context, update IssueUpdate) (SentryIssue
 		}
 	}
 	if len(change) == 0 {
-		return SentryIssue{}, failure(&outside.Error{Kind: outside.Final, System: sentrySystem, Reason: "there is nothing to change"}, false)
+		return SentryIssue{}, failure(ctx, &outside.Error{Kind: outside.Final, System: sentrySystem, Reason: "there is nothing to change"}, false)
 	}
 	answer, err := api.do(ctx, http.MethodPut, api.issue, writeScope, change)
 	if err != nil {
-		return SentryIssue{}, failure(err, true)
+		return SentryIssue{}, failure(ctx, err, true)
 	}
 	issue := sentryIssueOf(answer.Fields)
 	issue.ID = cmp.Or(issue.ID, update.IssueID)
@@ -172,7 +172,7 @@ func (*Sentry) CommentOnIssue(ctx context.Context, comment IssueComment) (Noted,
 	info := activity.GetInfo(ctx)
 	if info.Attempt > 1 {
 		if found, err := api.hasComment(ctx, said, info.ScheduledTime.Add(-5*time.Minute)); found || err != nil {
-			return Noted{}, failure(err, true)
+			return Noted{}, failure(ctx, err, true)
 		}
 	}
 	answer, err := api.do(ctx, http.MethodPost, api.issue+"comments/", writeScope, map[string]string{"text": said})
@@ -188,7 +188,7 @@ func (*Sentry) CommentOnIssue(ctx context.Context, comment IssueComment) (Noted,
 	case err == nil && answer.ID("id") == "":
 		err = unreadable(http.StatusOK)
 	}
-	return Noted{}, failure(err, true)
+	return Noted{}, failure(ctx, err, true)
 }
 
 // LinkRun attaches the page of the run that calls it to an issue: one link an issue,
@@ -226,7 +226,7 @@ func (*Sentry) LinkRun(ctx context.Context, link RunLink) (Linked, error) {
 		err = unreadable(http.StatusOK)
 	}
 	if err != nil {
-		return Linked{}, failure(err, true)
+		return Linked{}, failure(ctx, err, true)
 	}
 	return Linked{URL: page}, nil
 }
@@ -268,7 +268,7 @@ func sentryOf(ctx context.Context, ref IssueRef) (sentryAPI, error) {
 		return sentryAPI{}, notConfigured(api.TokenVariable, err)
 	}
 	if !isPathPart(ref.IssueID) {
-		return sentryAPI{}, failure(&outside.Error{Kind: outside.Final, System: sentrySystem, Reason: "the issue's id is none"}, false)
+		return sentryAPI{}, failure(ctx, &outside.Error{Kind: outside.Final, System: sentrySystem, Reason: "the issue's id is none"}, false)
 	}
 	return sentryAPI{api, systems.Client, token, "organizations/" + url.PathEscape(api.Organization) + "/issues/" + ref.IssueID + "/"}, nil
 }

@@ -84,7 +84,7 @@ func (*Slack) UpdateMessage(ctx context.Context, update SlackUpdate) (SlackMessa
 	}
 	message := slackMessage{Channel: update.Channel, Timestamp: update.Timestamp, slackContent: slackCard(update.Card, runPage(ctx, update.Card.Integration))}
 	posted, err := bot.send(ctx, "chat.update", message)
-	return posted, failure(paced(ctx, err, time.Second), true)
+	return posted, failure(ctx, err, true)
 }
 
 // PostToIncomingWebhook posts a message at most once: what can have arrived is not
@@ -110,7 +110,7 @@ func (*Slack) PostToIncomingWebhook(ctx context.Context, post SlackHookPost) (No
 	if err == nil && said != "ok" {
 		err = strange("Slack", answer)
 	}
-	return Noted{}, failure(paced(ctx, err, time.Second), false)
+	return Noted{}, failure(ctx, err, false)
 }
 
 const (
@@ -195,7 +195,7 @@ func postOnce(ctx context.Context, key string, message slackMessage) (SlackMessa
 	if !first {
 		var found SlackMessage
 		if found, note, err = bot.look(ctx, message); err != nil || found.Timestamp != "" {
-			return found, failure(err, true)
+			return found, failure(ctx, err, true)
 		}
 	}
 	posted, err := bot.send(ctx, "chat.postMessage", message)
@@ -205,7 +205,7 @@ func postOnce(ctx context.Context, key string, message slackMessage) (SlackMessa
 		if first {
 			var found SlackMessage
 			if found, note, err = bot.look(ctx, message); err != nil || found.Timestamp != "" {
-				return found, failure(err, true)
+				return found, failure(ctx, err, true)
 			}
 		}
 		message.ClientID = ""
@@ -222,7 +222,7 @@ func postOnce(ctx context.Context, key string, message slackMessage) (SlackMessa
 		// The next attempt looks for the message, and does not find it before it is there.
 		e.Retry = max(e.Retry, outside.Timeout)
 	}
-	return SlackMessage{}, failure(paced(ctx, err, outside.Timeout), true)
+	return SlackMessage{}, failure(ctx, err, true)
 }
 
 // look looks for a message that an earlier attempt posted. If there is none, or that

@@ -83,7 +83,7 @@ func (*Webhook) CallWebhook(ctx context.Context, call WebhookCall) (Noted, error
 		err = later(err, slowly)
 	}
 	if err != nil {
-		return Noted{}, failure(err, true)
+		return Noted{}, failure(ctx, err, true)
 	}
 	return Noted{Note: "delivered, at least once"}, nil
 }
