@@ -2,6 +2,7 @@ package outside_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"errors"
 	"log/slog"
@@ -266,4 +267,76 @@ func TestOtherDestinationsAreCheckedWithinSeconds(t *testing.T) {
 			t.Errorf("with a file that is wrong it is %s", w.pagerDuty())
 		}
 	})
+}
+
+func TestTheStandInsThatMakeDevUsesAreReady(t *testing.T) {
+	all, err := standin.StartAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer all.Close()
+	w := outside.NewWatch(systemsOf(all.Outside("sentry")), []config.Integration{{Name: "sentry"}}, slog.New(slog.DiscardHandler))
+	ready := 0
+	for _, state := range w.Once(t.Context()) {
+		if state.Status == outside.NotReady {
+			t.Errorf("%s: %q", state.System, state.Missing)
+		}
+		if state.Status == outside.Ready {
+			ready++
+		}
+	}
+	if ready < 3 {
+		t.Errorf("only %d are ready", ready)
+	}
+}
+
+// lines is a log whose lines are handed on.
+type lines chan slog.Record
+
+func (lines) Enabled(context.Context, slog.Level) bool { return true }
+func (l lines) WithAttrs([]slog.Attr) slog.Handler     { return l }
+func (l lines) WithGroup(string) slog.Handler          { return l }
+func (l lines) Handle(_ context.Context, r slog.Record) error {
+	l <- r
+	return nil
+}
+
+func TestASystemThatHangsHoldsUpNoOther(t *testing.T) {
+	all, err := standin.StartAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer all.Close()
+	all.Sentry.Fail(standin.Fault{Times: -1, Hang: true})
+	told := make(lines, 10)
+	w := outside.NewWatch(systemsOf(all.Outside("sentry")), []config.Integration{{Name: "sentry"}}, slog.New(told))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.Run(ctx)
+	}()
+	for range 4 { // Slack, PagerDuty, GitHub, Webhook
+		<-told
+	}
+	for _, state := range w.States() {
+		if hangs := state.Status == outside.Unchecked; hangs != (state.System == "Sentry") {
+			t.Errorf("%s is %s: %q", state.System, state.Status, state.Missing)
+		}
+	}
+	stop()
+	<-ended
+	if state := w.States()[0]; state.Status != outside.Unchecked {
+		t.Errorf("it stops, and Sentry is %s", state.Status)
+	}
+}
+
+func TestWhatIsToldOfASystemIsBounded(t *testing.T) {
+	o := config.NoOutside()
+	for range 100 {
+		o.Problems = append(o.Problems, config.Problem{Variable: "TRIAGE_SLACK_TOKEN", Text: strings.Repeat("x", len(o.Problems))})
+	}
+	if state := checked(t, o, "Slack"); len(state.Missing) != 21 || state.Missing[20] != "and 80 more" {
+		t.Errorf("there are %d lines", len(state.Missing))
+	}
 }

@@ -1,6 +1,7 @@
 package outside_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -71,4 +72,26 @@ func TestSlackIsReadyWhenTheBotIsInItsChannel(t *testing.T) {
 		o := config.Outside{SlackChannel: "#sentry", Secret: config.NoOutside().Secret}
 		want(t, checked(t, o, "Slack"), outside.NotReady, "TRIAGE_SLACK_TOKEN set")
 	})
+}
+
+func TestAChannelIsFoundOnAnyPageOfAWorkspace(t *testing.T) {
+	channels := func(n int) (all []standin.SlackChannel) {
+		for i := range n {
+			all = append(all, standin.SlackChannel{Name: fmt.Sprint("other-", i)})
+		}
+		return append(all, standin.SlackChannel{Name: "sentry"})
+	}
+	for n, missing := range map[int][]string{2500: nil, 9989: nil, 9990: {"9990 ID"}} {
+		s, err := standin.StartSlack(standin.SlackOptions{Token: "xoxb-right", Channels: channels(n)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		o := config.Outside{SlackAPIURL: s.URL + "/api", SlackChannel: "#sentry", Secret: secretsOf(map[string]string{config.SlackToken: "xoxb-right"})}
+		status := outside.Ready
+		if missing != nil {
+			status = outside.NotReady
+		}
+		want(t, checked(t, o, "Slack"), status, missing...)
+	}
 }
