@@ -97,7 +97,7 @@ lint: bin/golangci-lint bin/workflowcheck ## check style, correctness, determini
 
 .PHONY: screenshots
 screenshots: ## take the pictures in docs/ anew
-	@scripts/need chromium $(if $(wildcard bin/axe.min.js),,npm)
+	@scripts/need chromium emoji $(if $(wildcard bin/axe.min.js),,npm)
 	@$(MAKE) --no-print-directory bin/temporal bin/axe.min.js
 	go test -count=1 -run '^TestScreenshots' ./cmd/dev/ -screenshots
 

@@ -114,15 +114,16 @@ func TestNothingIsSaidOrDoneWhenNothingIsMissing(t *testing.T) {
 	for _, name := range []string{"gcc", "chromium", "nginx", "caddy", "npm", "initdb"} {
 		m.has(name, "")
 	}
+	m.has("fc-list", "echo NotoColorEmoji.ttf")
 	m.hasApt()
-	if output, ok := m.run("scripts/need", "gcc", "chromium", "nginx", "caddy", "npm", "postgresql"); !ok || output != "" {
+	if output, ok := m.run("scripts/need", "gcc", "chromium", "nginx", "caddy", "npm", "postgresql", "emoji"); !ok || output != "" {
 		t.Errorf("said was %q", output)
 	}
-	m.isCalled("gcc -E -")
+	m.isCalled("gcc -E -", "fc-list :lang=und-zsye")
 }
 
 func TestWhatIsMissingIsInstalledByApt(t *testing.T) {
-	const install = "apt-get install -y --no-install-recommends gcc libc6-dev chromium nginx caddy npm postgresql"
+	const install = "apt-get install -y --no-install-recommends gcc libc6-dev chromium nginx caddy npm postgresql fontconfig fonts-noto-color-emoji"
 	for name, c := range map[string]struct {
 		root bool
 		want []string
@@ -140,7 +141,7 @@ func TestWhatIsMissingIsInstalledByApt(t *testing.T) {
 			if !c.root {
 				m.has("sudo", `[ "$1" = -n ] || exec "$@"`)
 			}
-			if output, ok := m.run("scripts/need", "gcc", "chromium", "nginx", "caddy", "npm", "postgresql"); !ok {
+			if output, ok := m.run("scripts/need", "gcc", "chromium", "nginx", "caddy", "npm", "postgresql", "emoji"); !ok {
 				t.Errorf("it failed: %s", output)
 			}
 			m.isCalled(c.want...)
@@ -197,7 +198,7 @@ func TestWithoutPermissionOneCommandIsNamedAndNothingIsBuilt(t *testing.T) {
 		},
 		"pictures": {
 			"screenshots", func(m machine) { m.isRoot(false); m.has("npm", "") },
-			"su -c 'apt-get update && apt-get install -y --no-install-recommends chromium'",
+			"su -c 'apt-get update && apt-get install -y --no-install-recommends chromium fontconfig fonts-noto-color-emoji'",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

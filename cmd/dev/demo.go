@@ -34,7 +34,7 @@ func demo(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, demoTimeout, fmt.Errorf("the demo ends after %s", demoTimeout))
 	defer cancel()
 	dir, err := os.MkdirTemp("", "sentry-temporal-demo-")
 	if err != nil {
@@ -207,7 +207,7 @@ func (d *demonstration) send(ctx context.Context, label string, delivery hook.De
 			d.wrong = append(d.wrong, fmt.Errorf("%s: %w", label, err))
 		case ctx.Err() != nil:
 			d.row(label, said, run.WorkflowID, "still runs")
-			return answer, fmt.Errorf("%s has not ended within %s", run.WorkflowID, demoTimeout)
+			return answer, fmt.Errorf("%s still runs: %w", run.WorkflowID, context.Cause(ctx))
 		default:
 			return answer, fmt.Errorf("wait for %s: %w", run.WorkflowID, err)
 		}

@@ -1,7 +1,7 @@
-// Command dev runs all of it on one machine: a Temporal dev server with its UI,
-// the worker and the ingress. `dev demo` does so on free ports, sends every
-// sample delivery, shows what became of each and ends. `dev new-workflow` makes a
-// workflow to begin with.
+// Command dev runs all of it on one machine: a Temporal dev server with its UI, the
+// worker, the ingress, and stand-ins for what workflows act on. `dev demo` does so on free
+// ports, tells a story by deliveries, shows what came of each and ends. `dev new-workflow`
+// makes a workflow to begin with.
 package main
 
 import (
@@ -43,7 +43,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		uiPort = flags.Int("ui-port", 8233, "port of the Temporal UI, 0 for a free one")
 	)
 	flags.Usage = func() {
-		fmt.Fprint(stderr, "Usage: dev [flags]\n       dev demo\n       dev new-workflow name [event]\n\n")
+		fmt.Fprint(stderr, "Usage: dev [flags]\n       dev demo\n       dev new-workflow name [event]\n\n"+
+			"LIVE=1 in the environment acts on the real Slack, PagerDuty, GitHub and Sentry, ALL=1 has the demo send every sample.\n\n")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {

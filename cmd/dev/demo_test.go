@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"go.temporal.io/sdk/client"
+
+	"sentry-temporal/cmd/internal/hook"
+	"sentry-temporal/internal/starter"
+)
+
+// What a run says it did is looked for where it should be.
+func TestTheDemoNoticesWhatIsNotSo(t *testing.T) {
+	for name, result := range map[string]string{
+		"a page that is not there":      `{"effect":"page","to":"X","is":"done","name":"key"}`,
+		"a message that is not there":   `{"effect":"slack","to":"#sentry","is":"done","url":"https://acme.slack.com/archives/C1/p1"}`,
+		"a webhook that did not arrive": `{"effect":"webhook","to":"X","is":"done"}`,
+		"a ticket that is not there":    `{"effect":"ticket","to":"acme/backend","is":"done","name":"#1"}`,
+		"a link that is not there":      `{"effect":"link","to":"BACKEND-1A","is":"done","url":"http://127.0.0.1/"}`,
+		"what failed":                   `{"effect":"slack","to":"#sentry","is":"failed","why":"not_in_channel"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := demonstration{outside: standIns(t), out: io.Discard, had: map[string]int{}}
+			if d.tellResult(json.RawMessage(`{"effects":[` + result + `]}`)); len(d.wrong) != 1 {
+				t.Errorf("it noticed %v", d.wrong)
+			}
+		})
+	}
+	t.Run("a message that no run speaks of", func(t *testing.T) {
+		d := demonstration{outside: standIns(t), out: io.Discard, had: map[string]int{}}
+		d.outside.standins.Slack.Say("sentry", "hello")
+		if d.compare(); len(d.wrong) != 1 {
+			t.Errorf("it noticed %v", d.wrong)
+		}
+	})
+}
+
+// The demo waits for its runs only as long as it may, and then names the one that is left.
+func TestTheDemoSaysWhatStillRuns(t *testing.T) {
+	ingress := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = io.WriteString(w, `{"status":"started","runs":[{"workflow_id":"triage_sentry_issue:sentry:1","run_id":"2","status":"started"}]}`)
+	}))
+	defer ingress.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out bytes.Buffer
+	d := demonstration{temporal: unfinished{cancel: cancel}, outside: standIns(t), out: &out, had: map[string]int{}}
+	_, err := d.send(ctx, "sentry.issue.created", hook.Delivery{URL: ingress.URL, Body: []byte("{}")}, starter.Started)
+	if err == nil || !strings.Contains(err.Error(), "triage_sentry_issue:sentry:1") {
+		t.Errorf("the error is %v", err)
+	}
+	if !strings.Contains(out.String(), "triage_sentry_issue:sentry:1") || !strings.Contains(out.String(), "still runs") {
+		t.Errorf("it told\n%s", &out)
+	}
+}
+
+func standIns(t *testing.T) outside {
+	t.Helper()
+	o, err := openOutside(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.close)
+	return o
+}
+
+// unfinished is a Temporal whose runs do not end before the time is over.
+type unfinished struct {
+	client.Client
+	client.WorkflowRun
+
+	cancel func()
+}
+
+func (u unfinished) GetWorkflow(context.Context, string, string) client.WorkflowRun { return u }
+
+func (u unfinished) Get(ctx context.Context, _ any) error {
+	u.cancel()
+	return ctx.Err()
+}
