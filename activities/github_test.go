@@ -1,9 +1,12 @@
 package activities_test
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -279,6 +282,7 @@ func TestGitHubIsAskedAgainWhenItSays(t *testing.T) {
 		"when the limit is over, with 429": {http.StatusTooManyRequests, http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {in(20 * time.Minute)}}, "", 19 * time.Minute},
 		"it does not say when":             {http.StatusForbidden, nil, `{"message":"You have exceeded a secondary rate limit."}`, time.Minute},
 		"it says nothing":                  {http.StatusTooManyRequests, nil, "", time.Minute},
+		"a limit that is over tomorrow":    {http.StatusForbidden, http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {in(24 * time.Hour)}}, "", time.Hour},
 		"a limit that is over already":     {http.StatusForbidden, http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {in(-time.Hour)}}, "", time.Second},
 	}
 	for name, tt := range tests {
@@ -292,6 +296,40 @@ func TestGitHubIsAskedAgainWhenItSays(t *testing.T) {
 			assert.LessOrEqual(t, o.waited, tt.least+2*time.Minute)
 		})
 	}
+}
+
+func TestGitHubIsAskedAgainLaterEachTimeItDoesNotSayWhen(t *testing.T) {
+	for times, least := range map[int]time.Duration{2: 5 * time.Minute, 3: 21 * time.Minute, 5: 85 * time.Minute} { // 1 + 4 + 16 + 32 + 32
+		g, cfg := gitHub(t)
+		g.Fail(standin.Fault{Path: "POST " + issuesPath, Times: times, Status: http.StatusTooManyRequests})
+		_, o := runOne(t, cfg, hub.CreateTicket, ticket)
+		require.NoError(t, o.err)
+		assert.GreaterOrEqual(t, o.waited, least)
+		assert.LessOrEqual(t, o.waited, least+5*time.Minute)
+	}
+}
+
+func TestAListWithoutAnEndIsGivenUp(t *testing.T) {
+	var lists atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodPost:
+			w.WriteHeader(http.StatusInternalServerError)
+		case r.URL.Path == "/user":
+			_, _ = io.WriteString(w, `{"login":"us"}`)
+		default:
+			lists.Add(1)
+			w.Header().Set("Link", `<http://`+r.Host+`/>; rel="next"`)
+			_, _ = io.WriteString(w, `[{"id":1,"number":1,"created_at":"2999-01-01T00:00:00Z"}]`)
+		}
+	}))
+	defer server.Close()
+	cfg := config.Outside{GitHubAPIURL: server.URL, Secret: secretsOf(map[string]string{config.GitHubToken: gitHubToken})}
+	_, o := runOne(t, cfg, hub.CreateTicket, ticket)
+	require.Error(t, o.err)
+	assert.Contains(t, o.err.Error(), "not known")
+	assert.Equal(t, 2, o.attempts)
+	assert.Equal(t, int32(30), lists.Load())
 }
 
 func TestWhatGitHubRefusesIsTold(t *testing.T) {

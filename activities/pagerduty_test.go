@@ -205,6 +205,12 @@ func TestAPageNeedsAKeyOfItsOwn(t *testing.T) {
 		assert.Equal(t, 1, o.attempts, name)
 		assert.Empty(t, p.Received(), name)
 	}
+	p, cfg := pagerDuty(t)
+	page := pageOf(activities.Card{Title: "x"})
+	page.Key = strings.Repeat("k", 255)
+	_, err := duty.TriggerPage(outsideContext(t, cfg), page)
+	require.NoError(t, err)
+	assert.Len(t, p.Alerts(), 1)
 }
 
 func TestWhatPagerDutyRefusesIsTold(t *testing.T) {
