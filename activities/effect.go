@@ -23,19 +23,35 @@ func EffectKey(integration, subject, effect, episode string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// neverSent reports whether no earlier attempt of the activity can have had its effect:
-// there is none, or each said so by rememberUnsent. An attempt that ended without a
-// word, as when its worker was killed, can have had it.
-func neverSent(ctx context.Context) bool {
-	attempt := activity.GetInfo(ctx).Attempt
-	if attempt == 1 {
-		return true
-	}
-	var last int32
-	return activity.HasHeartbeatDetails(ctx) && activity.GetHeartbeatDetails(ctx, &last) == nil && last == attempt-1
+// What an attempt of an activity can tell the next one, see remember.
+const (
+	unsent = "unsent" // up to now nothing can have had an effect
+	looked = "looked" // what an earlier attempt did is not there, and may come late
+)
+
+type memory struct {
+	Attempt int32
+	What    string
 }
 
-// rememberUnsent tells the next attempt that up to now nothing had an effect.
-func rememberUnsent(ctx context.Context) {
-	activity.RecordHeartbeat(ctx, activity.GetInfo(ctx).Attempt)
+// remember tells the next attempt something, and none after that: an attempt that ended
+// without a word, as when its worker was killed, can have had its effect.
+func remember(ctx context.Context, what string) {
+	if activity.IsActivity(ctx) {
+		activity.RecordHeartbeat(ctx, memory{activity.GetInfo(ctx).Attempt, what})
+	}
+}
+
+// remembered returns what the attempt before this one has said, "" if it said nothing.
+func remembered(ctx context.Context) string {
+	var last memory
+	if !activity.IsActivity(ctx) || !activity.HasHeartbeatDetails(ctx) || activity.GetHeartbeatDetails(ctx, &last) != nil || last.Attempt != activity.GetInfo(ctx).Attempt-1 {
+		return ""
+	}
+	return last.What
+}
+
+// neverSent reports whether no earlier attempt of the activity can have had its effect.
+func neverSent(ctx context.Context) bool {
+	return !activity.IsActivity(ctx) || activity.GetInfo(ctx).Attempt == 1 || remembered(ctx) == unsent
 }

@@ -168,14 +168,16 @@ func newGitHub(ctx context.Context, repo, key string) (*gitHub, error) {
 // where it is looked for, by its key. settle says what has come of what was found, which is
 // one or more, in the order of their IDs.
 func (g *gitHub) once(key string, list githubList, path string, body map[string]string, settle func([]githubItem) Ticketed) (Ticketed, error) {
-	if g.attempt > 1 {
+	first := neverSent(g.ctx)
+	if !first {
 		found, err := g.find(key, list)
 		switch {
 		case err != nil:
-			return Ticketed{}, failure(g.ctx, later(err, secondLook), true)
+			return Ticketed{}, failure(g.ctx, err, true)
 		case len(found) > 0:
 			return settle(found), nil
-		case g.attempt%2 == 0: // the first look; the attempt after this one is the second
+		case remembered(g.ctx) != looked:
+			remember(g.ctx, looked)
 			return Ticketed{}, failure(g.ctx, &outside.Error{
 				Kind: outside.Maybe, System: "GitHub", Retry: secondLook, Reason: "what an earlier attempt wrote is not listed, and may be later",
 			}, true)
@@ -189,9 +191,12 @@ func (g *gitHub) once(key string, list githubList, path string, body map[string]
 	switch e, ok := errors.AsType[*outside.Error](err); {
 	case ok && e.Kind == outside.Maybe:
 		return Ticketed{}, failure(g.ctx, later(err, firstLook), true)
+	case ok && e.Kind == outside.NotSent && first:
+		remember(g.ctx, unsent)
+		return Ticketed{}, failure(g.ctx, err, true)
 	case err != nil:
 		return Ticketed{}, failure(g.ctx, err, true)
-	case g.attempt == 1:
+	case first:
 		return settle([]githubItem{written}), nil
 	}
 	// What an earlier attempt wrote may be listed by now, and this may not be yet.
@@ -200,8 +205,11 @@ func (g *gitHub) once(key string, list githubList, path string, body map[string]
 		found = append(found, written)
 	}
 	ticketed := settle(found)
-	if err != nil {
-		ticketed.Note = "may be there twice: after it was written again, it could not be seen whether an earlier attempt's is there"
+	switch {
+	case err != nil:
+		ticketed.Note = "written again, may be there twice: it could not be seen whether an earlier attempt's is there"
+	case len(found) == 1:
+		ticketed.Note = "written again, may be there twice: no earlier attempt's was listed, but one may come late"
 	}
 	return ticketed, nil
 }

@@ -177,8 +177,20 @@ func TestATicketIsLookedForTwiceBeforeItIsCreatedAgain(t *testing.T) {
 			assert.Equal(t, tt.open, states["open"])
 			assert.Equal(t, tt.closed, states["closed"])
 			assert.Equal(t, tt.closed > 0, strings.Contains(made.Note, "#2"), made.Note)
+			assert.Equal(t, name == "it is not there", strings.Contains(made.Note, "may be there twice"), made.Note)
 		})
 	}
+}
+
+func TestATicketIsLookedForWhateverWasBeforeTheLostAnswer(t *testing.T) {
+	g, cfg := gitHub(t)
+	g.Fail(standin.Fault{Path: "POST " + issuesPath, Times: 2, Status: http.StatusTooManyRequests}, lost)
+	made, o := runOne(t, cfg, hub.CreateTicket, ticket)
+	require.NoError(t, o.err)
+	assert.Equal(t, 1, made.Number)
+	assert.Empty(t, made.Note)
+	assert.Len(t, g.Issues(repo), 1)
+	assert.Equal(t, 4, o.attempts)
 }
 
 func TestATicketThatCannotBeLookedForAfterItWasCreatedAgainSaysSo(t *testing.T) {
@@ -278,8 +290,8 @@ func TestGitHubIsAskedAgainWhenItSays(t *testing.T) {
 		least  time.Duration
 	}{
 		"after some seconds":               {http.StatusForbidden, http.Header{"Retry-After": {"300"}}, "", 300 * time.Second},
-		"when the limit is over":           {http.StatusForbidden, http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {in(20 * time.Minute)}}, "", 19 * time.Minute},
-		"when the limit is over, with 429": {http.StatusTooManyRequests, http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {in(20 * time.Minute)}}, "", 19 * time.Minute},
+		"when the limit is over":           {http.StatusForbidden, http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {in(20 * time.Minute)}}, "", 20*time.Minute - time.Second},
+		"when the limit is over, with 429": {http.StatusTooManyRequests, http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {in(20 * time.Minute)}}, "", 20*time.Minute - time.Second},
 		"it does not say when":             {http.StatusForbidden, nil, `{"message":"You have exceeded a secondary rate limit."}`, time.Minute},
 		"it says nothing":                  {http.StatusTooManyRequests, nil, "", time.Minute},
 		"a limit that is over tomorrow":    {http.StatusForbidden, http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {in(24 * time.Hour)}}, "", time.Hour},
@@ -289,23 +301,24 @@ func TestGitHubIsAskedAgainWhenItSays(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g, cfg := gitHub(t)
 			g.Fail(standin.Fault{Path: "POST " + issuesPath, Status: tt.status, Header: tt.header, Body: tt.body})
-			_, o := runOne(t, cfg, hub.CreateTicket, ticket)
+			made, o := runOne(t, cfg, hub.CreateTicket, ticket)
 			require.NoError(t, o.err)
 			assert.Len(t, g.Issues(repo), 1)
 			assert.GreaterOrEqual(t, o.waited, tt.least)
-			assert.LessOrEqual(t, o.waited, tt.least+2*time.Minute)
+			assert.LessOrEqual(t, o.waited, tt.least+2*time.Second, "it was not sent, and need not be looked for")
+			assert.Empty(t, made.Note)
 		})
 	}
 }
 
 func TestGitHubIsAskedAgainLaterEachTimeItDoesNotSayWhen(t *testing.T) {
-	for times, least := range map[int]time.Duration{2: 5 * time.Minute, 3: 21 * time.Minute, 5: 85 * time.Minute} { // 1 + 4 + 16 + 32 + 32
+	for times, least := range map[int]time.Duration{2: 3 * time.Minute, 3: 7 * time.Minute, 7: 95 * time.Minute} { // 1 + 2 + 4 + 8 + 16 + 32 + 32
 		g, cfg := gitHub(t)
 		g.Fail(standin.Fault{Path: "POST " + issuesPath, Times: times, Status: http.StatusTooManyRequests})
 		_, o := runOne(t, cfg, hub.CreateTicket, ticket)
 		require.NoError(t, o.err)
 		assert.GreaterOrEqual(t, o.waited, least)
-		assert.LessOrEqual(t, o.waited, least+5*time.Minute)
+		assert.LessOrEqual(t, o.waited, least+5*time.Second)
 	}
 }
 

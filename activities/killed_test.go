@@ -22,12 +22,14 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"sentry-temporal/activities"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/destinations"
 	"sentry-temporal/internal/devserver"
 	"sentry-temporal/internal/devserver/devservertest"
 	"sentry-temporal/internal/outside"
 	"sentry-temporal/internal/standin"
+	"sentry-temporal/triage"
 )
 
 // With this in its environment the test binary is a worker that a test kills.
@@ -132,9 +134,7 @@ func (o *impatientOutbound) ExecuteActivity(ctx workflow.Context, name string, a
 	return o.Next.ExecuteActivity(workflow.WithActivityOptions(ctx, options), name, args...)
 }
 
-// The worker of all effects is killed when each is there, and before any answer has come
-// to it.
-func TestAWorkerThatIsKilledAfterTheEffectLeavesOneEffect(t *testing.T) {
+func TestOnARealServer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds, and a Temporal server")
 	}
@@ -142,7 +142,38 @@ func TestAWorkerThatIsKilledAfterTheEffectLeavesOneEffect(t *testing.T) {
 	c, err := client.DialContext(t.Context(), client.Options{HostPort: server.Address, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
+	t.Run("a worker that is killed after the effect leaves one effect", func(t *testing.T) { killWorker(t, server, c) })
+	t.Run("an attempt tells the next one that it sent nothing", func(t *testing.T) { sendLater(t, c) })
+}
 
+// sendLater has GitHub refuse a ticket for now, which need not be looked for then.
+func sendLater(t *testing.T, c client.Client) {
+	g, cfg := gitHub(t)
+	g.Fail(standin.Fault{Path: "POST", Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"1"}}})
+	w := worker.New(c, t.Name(), worker.Options{BackgroundActivityContext: outsideContext(t, cfg)})
+	w.RegisterActivity(&activities.GitHub{})
+	w.RegisterWorkflowWithOptions(func(ctx workflow.Context) (activities.Ticketed, error) {
+		return triage.Do(ctx, hub.CreateTicket, ticket)
+	}, workflow.RegisterOptions{Name: "ticket"})
+	require.NoError(t, w.Start())
+	defer w.Stop()
+	run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{TaskQueue: t.Name()}, "ticket")
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var made activities.Ticketed
+	require.NoError(t, run.Get(ctx, &made))
+	assert.Empty(t, made.Note)
+	var methods []string
+	for _, r := range g.Received() {
+		methods = append(methods, r.Method)
+	}
+	assert.Equal(t, []string{"POST", "POST"}, methods)
+}
+
+// killWorker kills the worker of all effects when each is there, and before any answer has
+// come to it.
+func killWorker(t *testing.T, server *devserver.Server, c client.Client) {
 	standins := map[string]served{}
 	secrets := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secret, err := standins[r.FormValue("effect")].cfg.Secret(r.FormValue("variable"))

@@ -217,7 +217,7 @@ func postOnce(ctx context.Context, key string, message slackMessage) (SlackMessa
 		posted.Note, posted.URL = note, bot.link(ctx, posted)
 		return posted, nil
 	case e != nil && e.Kind == outside.NotSent && first:
-		rememberUnsent(ctx)
+		remember(ctx, unsent)
 	case e != nil && e.Kind == outside.Maybe:
 		// The next attempt looks for the message, and does not find it before it is there.
 		e.Retry = max(e.Retry, outside.Timeout)

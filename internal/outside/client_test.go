@@ -148,7 +148,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 func TestWhenToComeAgainIsTakenWithinBounds(t *testing.T) {
 	date := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
 	for said, want := range map[string]time.Duration{
-		"": 0, "x": 0, "-5": 0, "1.5": 0, "0": time.Second, "30": 30 * time.Second, " 30 ": 30 * time.Second, "7200": time.Hour, "99999999999999": 0,
+		"": 0, "x": 0, "-5": 0, "1.5": 0, "0": time.Second, "30": 30 * time.Second, "7200": time.Hour, "99999999999999": 0,
 		date(-time.Hour): time.Second, date(24 * time.Hour): time.Hour, date(10 * time.Minute): 10 * time.Minute,
 	} {
 		_, err := do(t, func(w http.ResponseWriter, _ *http.Request) {
