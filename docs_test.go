@@ -546,6 +546,13 @@ func TestTheMessageOfAWebhookIsDescribedFieldByField(t *testing.T) {
 	}
 }
 
+func TestTheReceiverOfWebhooksIsTheOneThatIsTested(t *testing.T) {
+	block := regexp.MustCompile("(?s)```go\n(func [^`]*webhook-id.*?)```").FindStringSubmatch(read(t, "docs/integrations.md"))
+	if len(block) == 0 || !strings.Contains(read(t, "activities/receiver_test.go"), block[1]) {
+		t.Error("docs/integrations.md has another receiver than activities/receiver_test.go")
+	}
+}
+
 // A route with something absurd for a key is refused in other words than one with a
 // key that nobody knows.
 func TestTableOfRoutesHasTheKeysThatAreKnown(t *testing.T) {

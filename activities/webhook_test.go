@@ -33,7 +33,7 @@ func init() {
 		name: "Webhook: call", variable: config.WebhookURL, once: true, late: true, path: "POST /hook/",
 		serve: func(t *testing.T) served {
 			t.Helper()
-			wh, cfg := receiver(t)
+			wh, cfg := webhookReceiver(t)
 			return served{
 				Server: wh.Server, cfg: cfg, effects: func() int { return len(wh.Messages()) },
 				after: func(t *testing.T) {
@@ -50,7 +50,7 @@ func init() {
 	})
 }
 
-func receiver(t *testing.T) (*standin.Webhook, config.Outside) {
+func webhookReceiver(t *testing.T) (*standin.Webhook, config.Outside) {
 	t.Helper()
 	wh, err := standin.StartWebhook(signingSecret)
 	require.NoError(t, err)
@@ -59,7 +59,7 @@ func receiver(t *testing.T) (*standin.Webhook, config.Outside) {
 }
 
 func TestAWebhookTellsOfTheCard(t *testing.T) {
-	wh, cfg := receiver(t)
+	wh, cfg := webhookReceiver(t)
 	call := webhookCall
 	call.Card = activities.Card{
 		Integration: "sentry", Event: "sentry.issue.created", Headline: "New issue", Title: "TypeError: x < y", URL: "https://acme.sentry.io/issues/4711/",
@@ -86,7 +86,7 @@ func TestAWebhookTellsOfTheCard(t *testing.T) {
 
 // What others verify with is the library of the specification.
 func TestAWebhookIsVerifiedAsTheSpecificationSays(t *testing.T) {
-	wh, cfg := receiver(t)
+	wh, cfg := webhookReceiver(t)
 	wh.Fail(standin.Fault{After: true, Cut: true})
 	_, o := runOne(t, cfg, others.CallWebhook, webhookCall)
 	require.NoError(t, o.err)
@@ -104,7 +104,7 @@ func TestAWebhookIsVerifiedAsTheSpecificationSays(t *testing.T) {
 func TestAWebhookIsSmallWhateverItTells(t *testing.T) {
 	for _, h := range hostileTexts {
 		t.Run(h.name, func(t *testing.T) {
-			wh, cfg := receiver(t)
+			wh, cfg := webhookReceiver(t)
 			call := webhookCall
 			call.Card = hostileCard(h.text)
 			_, err := others.CallWebhook(outsideContext(t, cfg), call)
@@ -114,7 +114,7 @@ func TestAWebhookIsSmallWhateverItTells(t *testing.T) {
 			assert.True(t, json.Valid([]byte(body)))
 		})
 	}
-	wh, cfg := receiver(t)
+	wh, cfg := webhookReceiver(t)
 	call := webhookCall
 	call.Card = hostileCard(strings.Repeat(`\"`, 100_000))
 	_, err := others.CallWebhook(outsideContext(t, cfg), call)
@@ -123,7 +123,7 @@ func TestAWebhookIsSmallWhateverItTells(t *testing.T) {
 }
 
 func TestAReceiverThatIsGoneIsNotCalledAgain(t *testing.T) {
-	wh, cfg := receiver(t)
+	wh, cfg := webhookReceiver(t)
 	wh.Fail(standin.Fault{Times: -1, Status: http.StatusGone})
 	_, o := runOne(t, cfg, others.CallWebhook, webhookCall)
 	require.Error(t, o.err)
@@ -134,7 +134,7 @@ func TestAReceiverThatIsGoneIsNotCalledAgain(t *testing.T) {
 
 func TestAReceiverThatIsOverloadedIsCalledSlowly(t *testing.T) {
 	for _, status := range []int{http.StatusTooManyRequests, http.StatusBadGateway, http.StatusGatewayTimeout} {
-		wh, cfg := receiver(t)
+		wh, cfg := webhookReceiver(t)
 		wh.Fail(standin.Fault{Times: 2, Status: status})
 		_, o := runOne(t, cfg, others.CallWebhook, webhookCall)
 		require.NoError(t, o.err)
@@ -167,7 +167,7 @@ func TestAWebhookIsSentToNoOtherAddressThanItShould(t *testing.T) {
 }
 
 func TestAWebhookNeedsAKeyThatCanBeAnID(t *testing.T) {
-	wh, cfg := receiver(t)
+	wh, cfg := webhookReceiver(t)
 	for _, key := range []string{"", "a.b", "a b", "a\nb"} {
 		call := webhookCall
 		call.Key = key
