@@ -331,7 +331,7 @@ func TestVariablesInDocumentsExist(t *testing.T) {
 		}
 	}
 	for _, m := range regexp.MustCompile(`\$\{([A-Z_]+)\}`).FindAllStringSubmatch(read(t, "docs/destinations.md"), -1) {
-		known[m[1]] = true // of the reader's own
+		known[m[1]], known[m[1]+"_FILE"] = true, true // of the reader's own
 	}
 	known["PATH"] = true
 	known["LISTEN_FDS"] = true // by the library that knows systemd
