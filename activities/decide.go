@@ -32,6 +32,7 @@ type Decision struct {
 	Installation string    `json:"installation,omitempty"`
 	At           time.Time `json:"at,omitzero"` // when it became what it is: see triage.Latest
 	Unread       []string  `json:"unread,omitempty"`
+	Missing      []string  `json:"missing,omitempty"` // effects that are not configured
 	// Problem says why nothing could be decided, which may be mended: the destinations
 	// are not known.
 	Problem string `json:"problem,omitempty"`
@@ -72,9 +73,9 @@ const recent = time.Hour
 // the outside is in the case.
 func Decide(ctx context.Context, c Case) (Decision, error) {
 	systems := outside.From(ctx)
-	table, err := systems.Destinations()
-	if err != nil {
-		return Decision{Problem: text.Shorten(text.Line("the destinations are not known: "+err.Error()), maxWords)}, nil
+	table, unknown := systems.Destinations()
+	if unknown != nil {
+		return Decision{Problem: text.Shorten(text.Line("the destinations are not known: "+unknown.Error()), maxWords)}, nil
 	}
 	f := read(c)
 	d := &Decision{
@@ -95,7 +96,7 @@ func Decide(ctx context.Context, c Case) (Decision, error) {
 // found is what a case says.
 type found struct {
 	sentry.Delivery
-	Facts
+	facts        Facts
 	card         Card
 	installation string
 	projects     []string
@@ -118,14 +119,14 @@ func read(c Case) found {
 	if len(f.IssueID) > maxCardName {
 		f.IssueID = "" // it is none
 	}
-	f.Facts = Facts{Level: f.Delivery.Level, Priority: f.Delivery.Priority, Environment: event.Environment}
+	f.facts = Facts{Level: f.Level, Priority: f.Priority, Environment: event.Environment}
 	users, count, release, frame := issue.ID("userCount"), issue.ID("count"), event.Release, ""
 	if assignee := issue.Object("assignedTo"); assignee.Text("type") == "team" {
 		f.team = assignee.Text("name")
 	}
 	if c.Issue != nil {
-		f.Facts.Level = cmp.Or(c.Issue.Level, f.Facts.Level)
-		f.Facts.Priority = cmp.Or(c.Issue.Priority, f.Facts.Priority)
+		f.facts.Level = cmp.Or(c.Issue.Level, f.facts.Level)
+		f.facts.Priority = cmp.Or(c.Issue.Priority, f.facts.Priority)
 		f.Project = cmp.Or(f.Project, c.Issue.Project)
 		f.ShortID = cmp.Or(f.ShortID, c.Issue.ShortID)
 		users, count = cmp.Or(c.Issue.Users, users), cmp.Or(c.Issue.Count, count)
@@ -133,13 +134,13 @@ func read(c Case) found {
 		f.team = c.Issue.Team // nobody's, if it says so
 	}
 	if c.Event != nil {
-		f.Environment = cmp.Or(f.Environment, c.Event.Environment)
+		f.facts.Environment = cmp.Or(f.facts.Environment, c.Event.Environment)
 		release, frame = cmp.Or(release, c.Event.Release), c.Event.Frame
 	}
 	if f.Project != "" {
 		f.projects = []string{f.Project}
 	}
-	f.Users = max(number(users), 0)
+	f.facts.Users = max(number(users), 0)
 	f.subject = "issue:" + f.IssueID
 	f.card = Card{
 		Title: f.Title, URL: f.URL, ShortID: f.ShortID, Project: f.Project,
@@ -150,16 +151,16 @@ func read(c Case) found {
 	}
 	switch f.Event {
 	case "sentry.issue.created":
-		f.issue, f.Change, f.card.Headline = true, New, "New issue"
+		f.issue, f.facts.Change, f.card.Headline = true, New, "New issue"
 		// It was there before all that is done to it, however late this comes.
 		f.at = earliest(f.at, timeOf(f.FirstSeen))
 	case "sentry.issue.unresolved":
 		f.issue, f.card.Headline = true, "Issue is back"
 		switch substatus := cmp.Or(issue.Text("substatus"), substatusOf(c)); substatus {
 		case Regressed:
-			f.Change, f.card.Headline = substatus, "Regression"
+			f.facts.Change, f.card.Headline = substatus, "Regression"
 		case Escalating:
-			f.Change, f.card.Headline = substatus, "Issue escalates"
+			f.facts.Change, f.card.Headline = substatus, "Issue escalates"
 		}
 	case "sentry.issue.resolved":
 		f.resolves, f.card.Headline = true, "Issue resolved"
@@ -175,7 +176,7 @@ func read(c Case) found {
 	}
 	f.episode = f.Event + ":" + c.Envelope.IdempotencyKey
 	f.card.Integration, f.card.Event = c.Envelope.IntegrationID, f.Event
-	f.card.Level, f.card.Environment = f.Facts.Level, f.Environment
+	f.card.Level, f.card.Environment = f.facts.Level, f.facts.Environment
 	f.card = bounded(f.card)
 	return f
 }
@@ -214,7 +215,7 @@ func (f *found) readMetricAlert(body sentry.Fields) {
 	alert := data.Object("metric_alert")
 	rule := alert.Object("alert_rule")
 	f.projects = alert.Texts("projects", maxProjects)
-	f.Facts = Facts{Environment: rule.Text("environment")}
+	f.facts = Facts{Environment: rule.Text("environment")}
 	f.subject = "alert:" + rule.ID("id")
 	f.card.Rule = rule.Text("name")
 	f.card.Title = cmp.Or(alert.Text("title"), f.card.Rule, f.card.Title)
@@ -229,9 +230,9 @@ func (f *found) readMetricAlert(body sentry.Fields) {
 		}
 		return
 	case "sentry.metric_alert.critical":
-		f.Alert, f.card.Headline = "critical", "Critical alert"
+		f.facts.Alert, f.card.Headline = "critical", "Critical alert"
 	default:
-		f.Alert, f.card.Headline = "warning", "Alert warns"
+		f.facts.Alert, f.card.Headline = "warning", "Alert warns"
 	}
 	f.at = earliest(f.at, began)
 }
@@ -264,7 +265,7 @@ const nobody = "no destination matches"
 
 // tell decides on what has begun.
 func (d *Decision) tell(f found, table *destinations.Table, systems *outside.Systems) {
-	d.Severity, d.Why = Severity(f.Facts)
+	d.Severity, d.Why = Severity(f.facts)
 	d.Why = text.Shorten(d.Why, maxWords)
 	if f.test {
 		d.Severity, d.Why = "", "it is a test"
@@ -279,8 +280,12 @@ func (d *Decision) tell(f found, table *destinations.Table, systems *outside.Sys
 	} else {
 		d.Steps = append(d.Steps, Step{Effect: EffectSlack, Skipped: nobody})
 	}
-	if _, reached := systems.Sentry[f.Integration]; reached && f.issue && f.IssueID != "" {
+	switch _, reached := systems.Sentry[f.Integration]; {
+	case !f.issue || f.IssueID == "":
+	case reached:
 		d.Steps = append(d.Steps, Step{Effect: EffectLink, To: cmp.Or(f.card.ShortID, f.IssueID)})
+	default:
+		d.Missing = append(d.Missing, EffectLink)
 	}
 }
 
@@ -293,18 +298,19 @@ func QuestionOf(c Case) destinations.Question {
 // question is what a destination is looked for with. A metric alert has no level: a
 // critical one is as urgent as what is fatal, and its end is for those who were told.
 func (f *found) question() destinations.Question {
-	level := f.Facts.Level
+	level := f.facts.Level
 	switch f.Event {
 	case "sentry.metric_alert.critical", "sentry.metric_alert.resolved":
 		level = "fatal"
 	case "sentry.metric_alert.warning":
 		level = "warning"
 	}
-	return destinations.Question{Projects: f.projects, Environment: f.Environment, Team: f.team, Level: level}
+	return destinations.Question{Projects: f.projects, Environment: f.facts.Environment, Team: f.team, Level: level}
 }
 
 func (d *Decision) page(f found, destination destinations.Destination) {
 	if destination.PagerDuty == "" {
+		d.Missing = append(d.Missing, EffectPage)
 		return
 	}
 	step := Step{Effect: EffectPage, To: destination.PagerDuty}
@@ -322,6 +328,12 @@ func (d *Decision) page(f found, destination destinations.Destination) {
 }
 
 func (d *Decision) messages(f found, destination destinations.Destination) {
+	if destination.Slack == "" && destination.SlackWebhook == "" {
+		d.Missing = append(d.Missing, EffectSlack)
+	}
+	if destination.Webhook == "" {
+		d.Missing = append(d.Missing, EffectWebhook)
+	}
 	for _, step := range []Step{
 		{Effect: EffectSlack, To: destination.Slack},
 		{Effect: EffectSlackHook, To: destination.SlackWebhook},
@@ -340,12 +352,16 @@ func (d *Decision) messages(f found, destination destinations.Destination) {
 }
 
 func (d *Decision) ticket(f found, destination destinations.Destination) {
-	if destination.GitHub == "" {
+	switch {
+	case !f.issue:
+		return
+	case destination.GitHub == "":
+		d.Missing = append(d.Missing, EffectTicket)
 		return
 	}
 	step := Step{Effect: EffectTicket, To: destination.GitHub}
 	switch {
-	case f.Change != New:
+	case f.facts.Change != New:
 		step.Skipped = "an issue gets a ticket when it is new"
 	case d.Severity == Low:
 		step.Skipped = "it is low"

@@ -43,7 +43,7 @@ func delivered(t *testing.T, name string, replacements ...string) sentry.Envelop
 	}
 }
 
-func decide(t *testing.T, ctx context.Context, c activities.Case) activities.Decision {
+func decide(ctx context.Context, t *testing.T, c activities.Case) activities.Decision {
 	t.Helper()
 	d, err := activities.Decide(ctx, c)
 	if err != nil {
@@ -90,15 +90,15 @@ func TestWhatIsDone(t *testing.T) {
 			lines(noPage("it is medium, and critical and high ones are paged for"), messages, ticket, link)},
 		"a regression":      {activities.Case{Envelope: delivered(t, "issue.unresolved")}, lines(page, messages, noTicket, link)},
 		"a resolved issue":  {activities.Case{Envelope: delivered(t, "issue.resolved")}, resolve},
-		"a critical alert":  {activities.Case{Envelope: delivered(t, "metric_alert.critical")}, lines(page, messages, noTicket)},
-		"an alert of tests": {activities.Case{Envelope: delivered(t, "metric_alert.critical", `"environment":"production"`, `"environment":"ci"`)}, lines(noPage("it is medium, and critical and high ones are paged for"), messages, noTicket)},
-		"a warning":         {activities.Case{Envelope: delivered(t, "metric_alert.warning")}, lines(noPage("it is medium, and critical and high ones are paged for"), messages, noTicket)},
+		"a critical alert":  {activities.Case{Envelope: delivered(t, "metric_alert.critical")}, lines(page, messages)},
+		"an alert of tests": {activities.Case{Envelope: delivered(t, "metric_alert.critical", `"environment":"production"`, `"environment":"ci"`)}, lines(noPage("it is medium, and critical and high ones are paged for"), messages)},
+		"a warning":         {activities.Case{Envelope: delivered(t, "metric_alert.warning")}, lines(noPage("it is medium, and critical and high ones are paged for"), messages)},
 		"a resolved alert":  {activities.Case{Envelope: delivered(t, "metric_alert.resolved")}, lines(resolve, messages)},
-		"an issue alert":    {activities.Case{Envelope: delivered(t, "event_alert.triggered", err0r, fatal), Issue: old}, lines(page, messages, noTicket)},
-		"a test":            {activities.Case{Envelope: delivered(t, "event_alert.triggered", err0r, fatal, `"issue_alert":{"id":1650933`, `"issue_alert":{"id":-1`), Issue: old}, lines(noPage("a test wakes nobody"), "slack #sentry\nslack webhook TRIAGE_SLACK_WEBHOOK_URL", "no webhook TRIAGE_WEBHOOK_URL: a test is for people", noTicket)},
+		"an issue alert":    {activities.Case{Envelope: delivered(t, "event_alert.triggered", err0r, fatal), Issue: old}, lines(page, messages)},
+		"a test":            {activities.Case{Envelope: delivered(t, "event_alert.triggered", err0r, fatal, `"issue_alert":{"id":1650933`, `"issue_alert":{"id":-1`), Issue: old}, lines(noPage("a test wakes nobody"), "slack #sentry\nslack webhook TRIAGE_SLACK_WEBHOOK_URL", "no webhook TRIAGE_WEBHOOK_URL: a test is for people")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := decide(t, on(t, everything), tt.c)
+			d := decide(on(t, everything), t, tt.c)
 			if got := steps(d); got != tt.want {
 				t.Errorf("it is\n%s\nwant\n%s", got, tt.want)
 			}
@@ -130,7 +130,7 @@ func TestAnAlertAboutAnIssueThatIsNewOrBackPagesNobody(t *testing.T) {
 		"of an age that is not known":              {at("", "ongoing"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := decide(t, on(t, everything), activities.Case{Envelope: delivered(t, "event_alert.triggered", err0r, fatal), Issue: tt.issue})
+			d := decide(on(t, everything), t, activities.Case{Envelope: delivered(t, "event_alert.triggered", err0r, fatal), Issue: tt.issue})
 			page := d.Steps[0]
 			if page.Effect != activities.EffectPage || (page.Skipped == "") != tt.pages {
 				t.Errorf("the page is %+v", page)
@@ -146,7 +146,7 @@ func TestAnAlertAboutAnIssueThatIsNewOrBackPagesNobody(t *testing.T) {
 func TestAPageHasOneKeyForItsSubject(t *testing.T) {
 	old := &activities.SentryIssue{Issue: activities.Issue{ID: "6702149985", FirstSeen: "2026-03-01T00:00:00Z"}}
 	key := func(name string) string {
-		return decide(t, on(t, everything), activities.Case{Envelope: delivered(t, name, err0r, fatal), Issue: old}).Steps[0].Key
+		return decide(on(t, everything), t, activities.Case{Envelope: delivered(t, name, err0r, fatal), Issue: old}).Steps[0].Key
 	}
 	issue, alert := activities.EffectKey("sentry", "issue:6702149985", "page", "1"), activities.EffectKey("sentry", "alert:4412", "page", "1")
 	for name, want := range map[string]string{
@@ -167,7 +167,7 @@ func TestMessagesOfTwoDeliveriesHaveTwoKeys(t *testing.T) {
 	for name, env := range map[string]sentry.Envelope{
 		"new": delivered(t, "issue.created"), "another": again, "back": delivered(t, "issue.unresolved"),
 	} {
-		for _, s := range decide(t, on(t, everything), activities.Case{Envelope: env}).Steps {
+		for _, s := range decide(on(t, everything), t, activities.Case{Envelope: env}).Steps {
 			if s.Effect != activities.EffectSlack && s.Effect != activities.EffectSlackHook && s.Effect != activities.EffectWebhook {
 				continue
 			}
@@ -188,7 +188,7 @@ func TestWhatSentrySaysNowCounts(t *testing.T) {
 		Event:  &activities.SentryEvent{Environment: "production", Release: "1.2.3", Frame: "a.py:1 in f"},
 		Unread: []string{"weather: nobody knows"},
 	}
-	d := decide(t, on(t, everything), c)
+	d := decide(on(t, everything), t, c)
 	if d.Severity != activities.Medium || !strings.Contains(d.Why, "250 users") {
 		t.Errorf("it is %s: %s", d.Severity, d.Why)
 	}
@@ -206,12 +206,12 @@ func TestWhatSentrySaysNowCounts(t *testing.T) {
 }
 
 func TestACardOfAnAlertTellsWhatItIsAbout(t *testing.T) {
-	metric := decide(t, on(t, everything), activities.Case{Envelope: delivered(t, "metric_alert.critical")}).Card
+	metric := decide(on(t, everything), t, activities.Case{Envelope: delivered(t, "metric_alert.critical")}).Card
 	if metric.Title != "Payment page failures" || metric.Rule != "Payment page failures" || metric.Project != "web" || metric.Environment != "production" ||
 		!strings.HasPrefix(metric.Details, "74 events") || metric.Headline != "Critical alert" || metric.Severity != "critical" {
 		t.Errorf("the card is %+v", metric)
 	}
-	alert := decide(t, on(t, everything), activities.Case{Envelope: delivered(t, "event_alert.triggered")}).Card
+	alert := decide(on(t, everything), t, activities.Case{Envelope: delivered(t, "event_alert.triggered")}).Card
 	if !strings.HasPrefix(alert.Title, "CartTotal") || alert.Rule != "Checkout breaks in production" || alert.Project != "backend" || alert.Environment != "production" ||
 		alert.Release != "backend@2026.3.17-2" || alert.URL == "" {
 		t.Errorf("the card is %+v", alert)
@@ -237,25 +237,48 @@ func TestWhenItBecameWhatItIs(t *testing.T) {
 		"or when that was sent":                  {delivered(t, "metric_alert.resolved", `"date_closed":"2026-03-17T10:31:00Z"`, `"date_closed":null`), sent},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := decide(t, on(t, everything), activities.Case{Envelope: tt.env}).At.Format(time.RFC3339); got != tt.want {
+			if got := decide(on(t, everything), t, activities.Case{Envelope: tt.env}).At.Format(time.RFC3339); got != tt.want {
 				t.Errorf("it is %s, want %s", got, tt.want)
 			}
 		})
 	}
 	byHand := delivered(t, "issue.resolved")
 	byHand.Timestamp = 0
-	if d := decide(t, on(t, everything), activities.Case{Envelope: byHand}); !d.At.IsZero() {
+	if d := decide(on(t, everything), t, activities.Case{Envelope: byHand}); !d.At.IsZero() {
 		t.Errorf("without any time it is %s", d.At)
 	}
 }
 
 func TestNobodyToTellIsSaid(t *testing.T) {
 	ctx := on(t, config.Outside{Sentry: everything.Sentry})
-	if got := steps(decide(t, ctx, activities.Case{Envelope: delivered(t, "issue.created")})); got != "no slack: no destination matches\nlink BACKEND-1A" {
+	if got := steps(decide(ctx, t, activities.Case{Envelope: delivered(t, "issue.created")})); got != "no slack: no destination matches\nlink BACKEND-1A" {
 		t.Errorf("it is\n%s", got)
 	}
-	if got := steps(decide(t, ctx, activities.Case{Envelope: delivered(t, "issue.resolved")})); got != "no resolve: no PagerDuty is configured for it" {
+	if got := steps(decide(ctx, t, activities.Case{Envelope: delivered(t, "issue.resolved")})); got != "no resolve: no PagerDuty is configured for it" {
 		t.Errorf("it is\n%s", got)
+	}
+}
+
+func TestWhatIsNotConfiguredIsSaid(t *testing.T) {
+	pagerOnly, none := config.NoOutside(), config.NoOutside()
+	pagerOnly.PagerDutyVariable = config.PagerDutyRoutingKey
+	none.SlackWebhookVariable = config.SlackWebhookURL
+	for sample, want := range map[string][2]string{
+		"issue.created":         {"slack webhook ticket link", "page webhook ticket link"},
+		"issue.unresolved":      {"slack webhook ticket link", "page webhook ticket link"},
+		"issue.resolved":        {"", ""},
+		"event_alert.triggered": {"slack webhook", "page webhook"},
+		"metric_alert.critical": {"slack webhook", "page webhook"},
+		"metric_alert.resolved": {"slack webhook", "webhook"},
+	} {
+		for i, o := range []config.Outside{pagerOnly, none} {
+			if got := strings.Join(decide(on(t, o), t, activities.Case{Envelope: delivered(t, sample)}).Missing, " "); got != want[i] {
+				t.Errorf("of %s %q is missing, want %q", sample, got, want[i])
+			}
+		}
+	}
+	if all := decide(on(t, everything), t, activities.Case{Envelope: delivered(t, "issue.created")}).Missing; len(all) > 0 {
+		t.Errorf("%v is missing", all)
 	}
 }
 
@@ -265,7 +288,7 @@ func TestDestinationsThatAreNotKnownAreAProblem(t *testing.T) {
 			return nil, errors.New("line 7: no such key" + strings.Repeat("!", 1000))
 		},
 	})
-	d := decide(t, ctx, activities.Case{Envelope: delivered(t, "issue.created")})
+	d := decide(ctx, t, activities.Case{Envelope: delivered(t, "issue.created")})
 	if len(d.Steps) > 0 || !strings.Contains(d.Problem, "line 7") || len(d.Problem) > 300 {
 		t.Errorf("decided is %+v", d)
 	}
@@ -290,7 +313,7 @@ func TestADecisionIsBounded(t *testing.T) {
 	for _, body := range everyField {
 		for _, event := range events {
 			env := sentry.Envelope{IntegrationID: "sentry", EventType: "sentry." + event, Body: sentry.Body(strings.ReplaceAll(strings.ReplaceAll(body, "[?]", list), "?", long))}
-			d := decide(t, on(t, everything), activities.Case{
+			d := decide(on(t, everything), t, activities.Case{
 				Envelope: env, Issue: &activities.SentryIssue{Issue: texts, Users: wide, Count: wide, Team: wide},
 				Event: &activities.SentryEvent{Environment: wide, Release: wide, Frame: wide},
 			})

@@ -142,7 +142,7 @@ func ruleOf(t *testing.T) uint32 {
 
 func TestEverythingIsDoneOnce(t *testing.T) {
 	c, stage := temporal(t), acttest.NewStage(t)
-	works(t, c, stage.Systems())
+	works(t, c, stage.Systems(0))
 	run := begin(t, c, "triage_sentry_issue", "sentry.issue.created", acttest.Body(t, "issue.created"))
 	o := end(t, run)
 	for _, e := range o.Effects {
@@ -151,7 +151,10 @@ func TestEverythingIsDoneOnce(t *testing.T) {
 		}
 	}
 	issue, _ := stage.Sentry.Issue("6702149985")
-	if pages, posts, tickets, links := len(stage.PagerDuty.Alerts()), len(stage.Slack.Messages("sentry")), len(stage.GitHub.Issues("acme/pay")), len(issue.Links); pages != 1 || posts != 1 || tickets != 1 || links != 1 {
+	if calls := stage.Webhook.Messages(); len(calls) != 1 {
+		t.Errorf("the webhook was told %d times", len(calls))
+	}
+	if pages, posts, tickets, links := len(stage.PagerDuty.Alerts()), len(stage.Slack.Messages("sentry")), len(stage.GitHub.Issues(stage.Config.GitHubRepo)), len(issue.Links); pages != 1 || posts != 1 || tickets != 1 || links != 1 {
 		t.Errorf("there are %d pages, %d messages, %d tickets and %d links; the outcome is %+v", pages, posts, tickets, links, o)
 	}
 	if len(o.Unread) > 0 || o.Severity != activities.High {
@@ -161,7 +164,7 @@ func TestEverythingIsDoneOnce(t *testing.T) {
 
 func TestAPageEndsWithWhatItIsFor(t *testing.T) {
 	c, stage := temporal(t), acttest.NewStage(t)
-	works(t, c, stage.Systems())
+	works(t, c, stage.Systems(0))
 	for _, state := range []string{"critical", "resolved"} {
 		end(t, begin(t, c, "page_on_alert", "sentry.metric_alert."+state, rule(t, "metric_alert."+state)))
 	}
@@ -172,7 +175,7 @@ func TestAPageEndsWithWhatItIsFor(t *testing.T) {
 
 func TestWhatIsResolvedBeforeItsPageWakesNobody(t *testing.T) {
 	c, stage := temporal(t), acttest.NewStage(t)
-	works(t, c, stage.Systems())
+	works(t, c, stage.Systems(0))
 	for _, state := range []string{"resolved", "critical"} {
 		end(t, begin(t, c, "page_on_alert", "sentry.metric_alert."+state, rule(t, "metric_alert."+state)))
 	}
@@ -217,7 +220,7 @@ func TestAPageThatIsResolvedWhileItIsOnItsWayDoesNotStayOpen(t *testing.T) {
 	c, stage := temporal(t), acttest.NewStage(t)
 	g := newGate(t, `"trigger"`, stage.PagerDuty.URL)
 	stage.Config.PagerDutyURL = g.URL + "/v2/enqueue"
-	works(t, c, stage.Systems())
+	works(t, c, stage.Systems(0))
 	critical := begin(t, c, "page_on_alert", "sentry.metric_alert.critical", rule(t, "metric_alert.critical"))
 	<-g.held
 	resolved := end(t, begin(t, c, "page_on_alert", "sentry.metric_alert.resolved", rule(t, "metric_alert.resolved")))
@@ -241,7 +244,7 @@ func TestAPageDoesNotWaitForItsNote(t *testing.T) {
 	}
 	g := newGate(t, `"trigger"`, stage.PagerDuty.URL)
 	stage.Config.PagerDutyURL = g.URL + "/v2/enqueue"
-	works(t, c, stage.Systems())
+	works(t, c, stage.Systems(0))
 	run := begin(t, c, "page_on_alert", "sentry.metric_alert.critical", rule(t, "metric_alert.critical"))
 	select {
 	case <-g.held:
@@ -295,7 +298,7 @@ func TestTheHistoryOfARunThatActsIsHardlyLarger(t *testing.T) {
 	stop := works(t, c, nil)
 	parsed := size()
 	stop()
-	works(t, c, stage.Systems())
+	works(t, c, stage.Systems(0))
 	acted := size()
 	if len(stage.PagerDuty.Alerts()) != 1 || float64(acted) > most*float64(parsed) {
 		t.Errorf("it is %d bytes, and %d if the delivery is just read", acted, parsed)
@@ -308,14 +311,14 @@ func TestARunUnderWayEndsAsDecidedWhateverIsConfiguredThen(t *testing.T) {
 	g := newGate(t, `"trigger"`, stage.PagerDuty.URL)
 	stage.Config.PagerDutyURL = g.URL + "/v2/enqueue"
 	stage.Slack.Fail(standin.Fault{Times: -1, Status: http.StatusTooManyRequests})
-	stop := works(t, c, stage.Systems())
+	stop := works(t, c, stage.Systems(0))
 	run := begin(t, c, "triage_sentry_issue", "sentry.issue.created", acttest.Body(t, "issue.created"))
 	<-g.held
 	stop()
 	close(g.release)
 	stage.Slack.Heal()
-	later := stage.Systems()
-	later.Outside.SlackChannel, later.Outside.Sentry = "#elsewhere", map[string]config.SentryAPI{}
+	later := stage.Systems(0)
+	later.SlackChannel, later.Sentry = "#elsewhere", map[string]config.SentryAPI{}
 	later.Destinations = func() (*destinations.Table, error) { return nil, errors.New("line 7: no such key") }
 	works(t, c, later)
 	o := end(t, run)

@@ -94,8 +94,9 @@ type Outcome struct {
 	Why         string   `json:"why,omitempty"`
 	Destination string   `json:"destination,omitempty"` // name of the rule that matched
 	Effects     []Effect `json:"effects,omitempty"`
-	Unread      []string `json:"unread,omitempty"` // what Sentry did not say, and why
-	Note        string   `json:"note,omitempty"`   // why there is nothing else
+	Missing     []string `json:"not_configured,omitempty"` // effects that there would be
+	Unread      []string `json:"unread,omitempty"`         // what Sentry did not say, and why
+	Note        string   `json:"note,omitempty"`           // why there is nothing else
 }
 
 // Unconfigured is the note of a run that can act on nothing.
@@ -123,7 +124,7 @@ type Effect struct {
 // slow or away. It returns when the last effect is there or has failed, which may take a
 // day. It fails if nothing could be done of what was to be done.
 func Carry(ctx workflow.Context, d activities.Decision) (Outcome, error) {
-	o := Outcome{Severity: d.Severity, Why: d.Why, Destination: d.Destination, Unread: d.Unread, Effects: make([]Effect, len(d.Steps))}
+	o := Outcome{Severity: d.Severity, Why: d.Why, Destination: d.Destination, Missing: d.Missing, Unread: d.Unread, Effects: make([]Effect, len(d.Steps))}
 	at := d.At
 	if at.IsZero() {
 		at = workflow.GetInfo(ctx).WorkflowStartTime
@@ -221,11 +222,11 @@ func failure(o Outcome) error {
 // reason is what of an error of an activity says what was wrong.
 func reason(err error) string {
 	if timeout, ok := errors.AsType[*temporal.TimeoutError](err); ok {
-		if last := errors.Unwrap(timeout); last != nil {
-			err = last
-		} else {
+		last := errors.Unwrap(timeout)
+		if last == nil {
 			return "no answer in time"
 		}
+		err = last
 	}
 	if failed, ok := errors.AsType[*temporal.ApplicationError](err); ok {
 		return failed.Message()

@@ -22,7 +22,7 @@ import (
 // secrets are.
 func Everything() config.Outside {
 	o := config.NoOutside()
-	o.Sentry = map[string]config.SentryAPI{"sentry": {Organization: "acme", TokenVariable: "SENTRY_API_TOKEN"}}
+	o.Sentry = map[string]config.SentryAPI{"sentry": {Organization: "acme", TokenVariable: "SENTRY_API_TOKEN"}} //nolint:gosec // a variable's name
 	o.SlackChannel, o.PagerDutyVariable, o.GitHubRepo, o.WebhookVariable = "#sentry", config.PagerDutyRoutingKey, "acme/pay", config.WebhookURL
 	return o
 }
