@@ -524,7 +524,7 @@ func TestALineOfAWorkflowSaysWhichRunAndWhatItIsAbout(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &line); err != nil {
 			t.Fatal(err)
 		}
-		if line["workflow_id"] != run.WorkflowID || line["msg"] != "sentry issue created" {
+		if line["workflow_id"] != run.WorkflowID || line["msg"] != "sentry issue" {
 			continue
 		}
 		if line["run_id"] != run.RunID || line["event"] != "sentry.issue.created" || line["issue"] == "" || line["trace_id"] == nil || line["span_id"] == nil {
