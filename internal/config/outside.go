@@ -144,7 +144,7 @@ var (
 	channelName  = regexp.MustCompile(`^#[^\s#@,:/\\.A-Z]{1,80}$`)
 	channelID    = regexp.MustCompile(`^[CG][A-Z0-9]{7,19}$`)
 	repository   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,99}/[A-Za-z0-9._-]{1,100}$`)
-	organization = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
+	organization = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,49}$`) // a token is longer
 )
 
 // IsChannel reports whether a text is a channel of Slack: a name, as in #sentry, or an ID.
@@ -265,7 +265,7 @@ func (l *loader) sentryAPI(prefix string) (api SentryAPI, ok bool) {
 	case vars.Organization == "":
 		l.bad(prefix+"_ORGANIZATION", "is needed with %s: the slug of the organization, as in its address https://<slug>.sentry.io", token)
 	case !organization.MatchString(vars.Organization):
-		l.bad(prefix+"_ORGANIZATION", "%q is not the slug of an organization", clip(vars.Organization))
+		l.bad(prefix+"_ORGANIZATION", "is not the slug of an organization") // but maybe the token
 	}
 	api = SentryAPI{URL: l.service(prefix+"_API_URL", vars.APIUrl), Organization: vars.Organization, TokenVariable: token}
 	return api, len(l.problems) == before
@@ -275,7 +275,7 @@ func (l *loader) sentryAPI(prefix string) (api SentryAPI, ok bool) {
 func (l *loader) target(variable, value string, is func(string) bool, form, token string, hasToken bool, file string) string {
 	switch {
 	case value != "" && !is(value):
-		l.bad(variable, "%q is not %s", clip(value), form)
+		l.bad(variable, "is not %s", form) // but maybe the token
 	case value != "" && !isSet(token):
 		l.bad(variable, "is of no use without %s", token)
 	case value != "" && file != "":
