@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -181,10 +182,28 @@ func TestWhatCannotBeAskedIsCheckedForItsForm(t *testing.T) {
 	}
 }
 
+// noted is a log that is read while it is written.
+type noted struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (n *noted) Write(p []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.text.Write(p)
+}
+
+func (n *noted) String() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.text.String()
+}
+
 // watched are systems that a Watch has checked, of which only the routing key matters.
 type watched struct {
 	*outside.Watch
-	log    bytes.Buffer
+	log    noted
 	key    atomic.Value
 	asked  atomic.Int64
 	tables atomic.Pointer[destinations.Table]
