@@ -26,6 +26,7 @@ import (
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/yamlfile"
 	"sentry-temporal/triage"
 	"sentry-temporal/workflows"
 )
@@ -601,6 +602,16 @@ func TestTableOfDestinationsHasTheKeysThatAreKnown(t *testing.T) {
 		if !strings.Contains(example[1], key+": ") {
 			t.Errorf("%s is not in the example", key)
 		}
+	}
+	text := read(t, "docs/destinations.md")
+	_, err := destinations.Parse([]byte("destinations:\n  - {name: a, pagerduty: b}\n  - name: c\n    slack: #d\n"), outside)
+	for _, problem := range yamlfile.ProblemsOf(destinations.Variable, err) {
+		if _, said, _ := strings.Cut(problem.Text, ": "); !strings.Contains(text, said) {
+			t.Errorf("the document has no %q", said)
+		}
+	}
+	if bound := fmt.Sprintf("%d KiB and %d destinations", yamlfile.MaxFile>>10, destinations.MaxDestinations); !strings.Contains(text, bound) {
+		t.Errorf("the document has no %q", bound)
 	}
 	if fields := reflect.TypeFor[destinations.Destination]().NumField() + reflect.TypeFor[destinations.Match]().NumField() + 1; len(keys) != fields {
 		t.Errorf("the table has %d keys, and a destination %d", len(keys), fields)
