@@ -75,6 +75,12 @@ type outcome struct {
 // run calls an activity in a workflow, while time is skipped.
 func (e effect) run(t *testing.T, cfg config.Outside) outcome {
 	t.Helper()
+	return e.runWithin(t, cfg, outside.Timeout)
+}
+
+// runWithin is like run, with requests that may take so long.
+func (e effect) runWithin(t *testing.T, cfg config.Outside, patience time.Duration) outcome {
+	t.Helper()
 	var seen safeBuffer
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.NewTextHandler(&seen, &slog.HandlerOptions{Level: slog.LevelDebug}))))
@@ -105,7 +111,7 @@ func (e effect) run(t *testing.T, cfg config.Outside) outcome {
 	return o
 }
 
-// patience is how long a request may take: less than in earnest.
+// patience is how long a request may take that gets no answer: less than in earnest.
 const patience = 300 * time.Millisecond
 
 // attempts sees those of all activities. It has them know when they were scheduled first,
@@ -267,8 +273,12 @@ func (e effect) test(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := e.serve(t)
 			fault.Path = e.path
+			within := outside.Timeout
+			if fault.Hang {
+				within = patience
+			}
 			s.Fail(fault)
-			o := e.run(t, s.cfg)
+			o := e.runWithin(t, s.cfg, within)
 			if (e.once && (e.late || fault.Late == 0)) || e.reads {
 				succeed(t, o)
 				check(t, s, o, one(s))

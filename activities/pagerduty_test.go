@@ -93,7 +93,7 @@ func pagerDuty(t *testing.T) (*standin.PagerDuty, config.Outside) {
 // outsideContext is one to call activities in as functions.
 func outsideContext(t *testing.T, cfg config.Outside) context.Context {
 	t.Helper()
-	return outside.With(t.Context(), &outside.Systems{Outside: cfg, Client: outside.NewClientWithin(patience)})
+	return outside.With(t.Context(), &outside.Systems{Outside: cfg, Client: outside.NewClient()})
 }
 
 func secretsOf(values map[string]string) func(string) (config.Secret, error) {

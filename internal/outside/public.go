@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"net/url"
 	"syscall"
-	"time"
 )
 
 // errPrivate says that an address is one of a private network.
@@ -43,16 +42,13 @@ func public(ip netip.Addr) bool {
 // publicOnly has a transport connect to the internet only, whatever a name resolves to at
 // the moment.
 func publicOnly(transport *http.Transport) {
-	dialer := &net.Dialer{
-		Timeout: 30 * time.Second, KeepAlive: 30 * time.Second,
-		Control: func(_, address string, _ syscall.RawConn) error {
-			at, err := netip.ParseAddrPort(address)
-			if err != nil || !public(at.Addr()) {
-				return errPrivate
-			}
-			return nil
-		},
-	}
+	dialer := &net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
+		at, err := netip.ParseAddrPort(address)
+		if err != nil || !public(at.Addr()) {
+			return errPrivate
+		}
+		return nil
+	}}
 	transport.DialContext = dialer.DialContext
 	transport.Proxy = nil
 }

@@ -64,10 +64,11 @@ type Server struct {
 	server   *http.Server
 	stopping context.Context //nolint:containedctx // ends what hangs and what is late
 	stop     context.CancelFunc
-	late     sync.WaitGroup
 
 	mu       sync.Mutex
 	watch    func(*http.Request)
+	late     int // effects that are to come
+	settled  *sync.Cond
 	faults   []Fault
 	received []Received
 }
@@ -79,6 +80,7 @@ func start(handler http.Handler) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{URL: "http://" + listener.Addr().String(), handler: handler}
+	s.settled = sync.NewCond(&s.mu)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = s.server.Serve(listener) }() // until it is closed
@@ -89,11 +91,35 @@ func start(handler http.Handler) (*Server, error) {
 func (s *Server) Close() {
 	s.stop()
 	_ = s.server.Close()
-	s.late.Wait()
+	s.Settle()
 }
 
 // Settle waits for effects that come late.
-func (s *Server) Settle() { s.late.Wait() }
+func (s *Server) Settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.late > 0 {
+		s.settled.Wait()
+	}
+}
+
+// later has an effect take place after d, unless the server is closed before.
+func (s *Server) later(d time.Duration, effect func()) {
+	s.mu.Lock()
+	s.late++
+	s.mu.Unlock()
+	go func() {
+		select {
+		case <-time.After(d):
+			effect()
+		case <-s.stopping.Done():
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.late--
+		s.settled.Broadcast()
+	}()
+}
 
 // Fail has requests to come fail.
 func (s *Server) Fail(faults ...Fault) {
@@ -186,13 +212,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case fault.After:
 		effect()
 	case fault.Late > 0:
-		s.late.Go(func() {
-			select {
-			case <-time.After(fault.Late):
-				effect()
-			case <-s.stopping.Done():
-			}
-		})
+		s.later(fault.Late, func() { effect() })
 	}
 	seen.Fault, seen.Status = true, fault.Status
 	s.remember(seen)
