@@ -75,7 +75,7 @@ func Decide(ctx context.Context, c Case) (Decision, error) {
 	systems := outside.From(ctx)
 	table, unknown := systems.Destinations()
 	if unknown != nil {
-		return Decision{Problem: text.Shorten(text.Line("the destinations are not known: "+unknown.Error()), maxWords)}, nil
+		return Decision{Problem: text.Shorten(text.Line("the destinations are not known: "+unknown.Error()), maxWords)}, nil //nolint:nilerr // the run waits for it, see act.Decide
 	}
 	f := read(c)
 	d := &Decision{
