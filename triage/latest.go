@@ -29,7 +29,8 @@ func (s State) After(other State) bool {
 
 // Latest notes what key was at a time, and returns the newest state of it that any run
 // of the same namespace and task queue has noted, this one included. What is noted is
-// known for a day at least; limits are as those of [Do].
+// known for two days at least, which is longer than a call of [Do] is repeated; limits are
+// as those of [Do].
 //
 // It is for what two deliveries say of one thing, each of which is a run, since no
 // order is promised for either: the one that came later may tell what was earlier. A
@@ -41,8 +42,8 @@ func (s State) After(other State) bool {
 // With the first note alone both could pass each other. See workflows/act.
 //
 // A workflow keeps the state for each key, on that task queue, where there are workers
-// for it as long as there are for the runs: see [LatestID]. It ends a day after the last
-// note. A note that is repeated changes nothing.
+// for it as long as there are for the runs: see [LatestID]. It ends two days after the
+// last note. A note that is repeated changes nothing.
 func Latest(ctx workflow.Context, key string, s State, limits ...Limit) (newest State, err error) {
 	options, err := limited(limits)
 	switch {
@@ -78,7 +79,7 @@ type Note struct {
 
 const (
 	maxLatestKey  = 200 // bytes
-	latestUnheard = 24 * time.Hour
+	latestUnheard = 48 * time.Hour
 	updateNote    = "note"
 )
 
@@ -109,7 +110,7 @@ func noteLatest(ctx context.Context, n Note) (newest State, err error) {
 }
 
 // keepLatest is the workflow that keeps the newest state of a key, until nobody has
-// noted one for a day.
+// noted one for two days.
 func keepLatest(ctx workflow.Context, newest State) (State, error) {
 	heard, full := workflow.Now(ctx), false
 	err := workflow.SetUpdateHandler(ctx, updateNote, func(ctx workflow.Context, s State) (State, error) {

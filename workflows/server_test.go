@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
 	sdk "go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 
 	"sentry-temporal/activities"
 	"sentry-temporal/internal/config"
@@ -37,7 +39,12 @@ import (
 	"sentry-temporal/workflows/act/acttest"
 )
 
-func TestMain(m *testing.M) { devservertest.Main(m, devserver.Options{}) }
+// So long a history has a workflow asked to go on as a new run.
+const longHistory = 60
+
+func TestMain(m *testing.M) {
+	devservertest.Main(m, devserver.Options{Settings: []string{fmt.Sprintf("limit.historyCount.suggestContinueAsNew=%d", longHistory)}})
+}
 
 // temporal returns a client of the server.
 func temporal(t *testing.T) client.Client {
@@ -52,9 +59,9 @@ func temporal(t *testing.T) client.Client {
 	return c
 }
 
-// works starts a worker of all workflows that reaches systems, until stop is called; nil
-// has nothing configured.
-func works(t *testing.T, c client.Client, systems *outside.Systems) (stop func()) {
+// works starts a worker of all workflows, and more, that reaches systems, until stop is
+// called; nil has nothing configured.
+func works(t *testing.T, c client.Client, systems *outside.Systems, more ...triage.Workflow) (stop func()) {
 	t.Helper()
 	ctx := t.Context()
 	if systems != nil {
@@ -64,7 +71,7 @@ func works(t *testing.T, c client.Client, systems *outside.Systems) (stop func()
 		Interceptors:              []interceptor.WorkerInterceptor{triage.Interceptor(activities.All...)},
 		BackgroundActivityContext: ctx,
 	})
-	triage.Register(w, workflows.All, activities.All...)
+	triage.Register(w, slices.Concat(workflows.All, more), activities.All...)
 	if err := w.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -257,6 +264,47 @@ func TestAPageDoesNotWaitForItsNote(t *testing.T) {
 	}
 	if page := end(t, run).Effects[0]; page.Is != act.Done || len(stage.PagerDuty.Alerts()) != 1 {
 		t.Errorf("the page is %+v", page)
+	}
+}
+
+// What is noted is not lost when the workflow that keeps it goes on as a new run, even if
+// notes come just then.
+func TestWhatIsNotedOutlivesALongHistory(t *testing.T) {
+	c := temporal(t)
+	const many = 30
+	begun := time.Now()
+	notes := triage.New("notes", func(ctx workflow.Context, _ triage.Envelope) (int, error) {
+		newest, right := triage.State{Name: "resolved", At: begun}, 0
+		if _, err := triage.Latest(ctx, "key", newest); err != nil {
+			return 0, err
+		}
+		all := workflow.NewWaitGroup(ctx)
+		all.Add(many)
+		for range many {
+			workflow.Go(ctx, func(ctx workflow.Context) {
+				defer all.Done()
+				s, err := triage.Latest(ctx, "key", triage.State{Name: "open", At: begun.Add(-time.Minute)})
+				if err == nil && s.Name == newest.Name {
+					right++
+				}
+			})
+		}
+		all.Wait(ctx)
+		return right, nil
+	}, triage.On("sentry.issue.created"))
+	works(t, c, nil, notes)
+	var right int
+	if err := begin(t, c, "notes", "sentry.issue.created", "{}").Get(t.Context(), &right); err != nil || right != many {
+		t.Errorf("%d of %d are right, %v", right, many, err)
+	}
+	id := triage.LatestID(queue(t), "key")
+	first := c.GetWorkflowHistory(t.Context(), id, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	event, err := first.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if event.GetWorkflowExecutionStartedEventAttributes().GetContinuedExecutionRunId() == "" {
+		t.Error("its history was not long")
 	}
 }
 

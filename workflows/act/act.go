@@ -125,10 +125,7 @@ type Effect struct {
 // day. It fails if nothing could be done of what was to be done.
 func Carry(ctx workflow.Context, d activities.Decision) (Outcome, error) {
 	o := Outcome{Severity: d.Severity, Why: d.Why, Destination: d.Destination, Missing: d.Missing, Unread: d.Unread, Effects: make([]Effect, len(d.Steps))}
-	at := d.At
-	if at.IsZero() {
-		at = workflow.GetInfo(ctx).WorkflowStartTime
-	}
+	at := when(ctx, d)
 	resolved := noteResolved(ctx, d, at)
 	all := workflow.NewWaitGroup(ctx)
 	for i, step := range d.Steps {
@@ -148,6 +145,22 @@ func Carry(ctx workflow.Context, d activities.Decision) (Outcome, error) {
 	}
 	all.Wait(ctx)
 	return o, failure(o)
+}
+
+// skew is how far another clock may be ahead.
+const skew = 5 * time.Minute
+
+// when returns when it became what it is: no later than now, since Sentry signs no time
+// that it sends at. With one of next year nobody would be woken until then.
+func when(ctx workflow.Context, d activities.Decision) time.Time {
+	started := workflow.GetInfo(ctx).WorkflowStartTime
+	switch {
+	case d.At.IsZero():
+		return started
+	case d.At.After(started.Add(skew)):
+		return started.Add(skew)
+	}
+	return d.At
 }
 
 // have has the effect of a step.

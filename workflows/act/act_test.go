@@ -242,3 +242,24 @@ func TestTheNextIncidentOfARulePagesAgain(t *testing.T) {
 		t.Errorf("it is resolved: %+v", resolve)
 	}
 }
+
+// Whoever has one delivery can send it again, with another time in its header.
+func TestAResolutionFromTheFutureKeepsNobodyAsleep(t *testing.T) {
+	w := &acttest.World{}
+	key := activities.EffectKey("sentry", "issue:7", activities.EffectPage, "1")
+	step := func(effect string) []activities.Step {
+		return []activities.Step{{Effect: effect, To: config.PagerDutyRoutingKey, Key: key}}
+	}
+	future := triage.New("future", func(ctx workflow.Context, _ triage.Envelope) (time.Duration, error) {
+		now := workflow.Now(ctx)
+		if _, err := act.Carry(ctx, activities.Decision{At: now.Add(1000 * time.Hour), Steps: step(activities.EffectResolve)}); err != nil {
+			return 0, err
+		}
+		newest, err := triage.Latest(ctx, key, triage.State{Name: "open", At: now})
+		return newest.At.Sub(now), err
+	}, triage.On("sentry.*"))
+	ahead, err := triagetest.Run(t, future, acttest.Payload(t, "issue.resolved"), w.Options(t, acttest.Everything())...)
+	if err != nil || ahead > 5*time.Minute {
+		t.Errorf("it is resolved for %s from now on, %v", ahead, err)
+	}
+}
