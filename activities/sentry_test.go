@@ -348,6 +348,26 @@ func TestEveryTextIsTakenAsAComment(t *testing.T) {
 	}
 }
 
+func TestALongCommentIsCutBetweenCharacters(t *testing.T) {
+	const most = 4000
+	for name, tt := range map[string]struct{ text, want string }{
+		"as long as may be":             {strings.Repeat("€", most), strings.Repeat("€", most)},
+		"one more":                      {strings.Repeat("€", most+1), strings.Repeat("€", most-1) + "…"},
+		"a space where it is cut":       {strings.Repeat("€", most-2) + "  " + strings.Repeat("€", most), strings.Repeat("€", most-2) + "…"},
+		"white space around, uncounted": {" \n" + strings.Repeat("€", most) + "\n ", strings.Repeat("€", most)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, api := serveSentry(t)
+			if _, err := call(t, s.cfg, "", sentryActivities.CommentOnIssue, activities.IssueComment{IssueRef: sentryRef, Text: tt.text}); err != nil {
+				t.Fatal(err)
+			}
+			if issue, _ := api.Issue(sampleIssue); len(issue.Comments) != 1 || issue.Comments[0].Text != tt.want {
+				t.Errorf("there are %d comments, %+.50q", len(issue.Comments), issue.Comments)
+			}
+		})
+	}
+}
+
 func TestALinkLeadsToTheRun(t *testing.T) {
 	const ui = "https://temporal.example"
 	const run = "/namespaces/default-test-namespace/workflows/default-test-workflow-id"
