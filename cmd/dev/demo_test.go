@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"sentry-temporal/cmd/internal/hook"
+	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/starter"
 )
 
@@ -62,9 +63,14 @@ func TestTheDemoSaysWhatStillRuns(t *testing.T) {
 	}
 }
 
-func standIns(t *testing.T) outside {
+// standIns are those that dev and demo have, for integrations of Sentry.
+func standIns(t *testing.T, integrations ...string) outside {
 	t.Helper()
-	o, err := openOutside(nil)
+	var all []config.Integration
+	for _, name := range integrations {
+		all = append(all, config.Integration{Name: name})
+	}
+	o, err := openOutside(all)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,11 +14,7 @@ import (
 // again adds nothing.
 func TestAFatalIssueIsPagedPostedTicketedToldAndLinkedOnce(t *testing.T) {
 	s := quietStack(t.TempDir())
-	systems, err := openOutside(s.ingress.Integrations)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(systems.close)
+	systems := standIns(t, "sentry")
 	s.outside = systems.Outside
 	at := start(t, s)
 	issue := story(false)[0]

@@ -18,7 +18,9 @@ func TestScreenshots(t *testing.T) {
 	if !*takeScreenshots {
 		t.Skip("`make screenshots` takes them")
 	}
-	at := startStack(t)
+	s := quietStack(t.TempDir())
+	s.outside = standIns(t, "sentry").Outside
+	at := start(t, s)
 	names := []string{"comment.created", "issue.created", "metric_alert.critical", "comment.created", "issue.created", "seer.root_cause_completed"}
 	for _, name := range names {
 		send(t, sampleOf(t, at, name))
@@ -54,11 +56,7 @@ func TestScreenshotsOfMessages(t *testing.T) {
 		t.Skip("`make screenshots` takes them")
 	}
 	s := quietStack(t.TempDir())
-	systems, err := openOutside(s.ingress.Integrations)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(systems.close)
+	systems := standIns(t, "sentry")
 	s.outside = systems.Outside
 	at := start(t, s)
 	c, err := client.DialContext(t.Context(), client.Options{HostPort: at.temporal})
