@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
 
 	"sentry-temporal/internal/outside"
 	"sentry-temporal/internal/text"
@@ -47,13 +49,16 @@ const (
 
 // TriggerPage opens an alert, or adds to the one that is open under the key. It may be
 // repeated freely, but somebody may have resolved the alert meanwhile, and then it opens
-// another: what is triggered late says so.
+// another: what is triggered late, after an attempt that may have arrived, says so.
 func (*PagerDuty) TriggerPage(ctx context.Context, page Page) (Paged, error) {
+	first := neverSent(ctx)
 	paged, err := enqueue(ctx, page.Variable, page.Key, trigger(ctx, page))
-	if err == nil && activity.IsActivity(ctx) {
-		if info := activity.GetInfo(ctx); info.Attempt > 1 && time.Since(info.ScheduledTime) > pageWindow {
-			paged.Note = "may have paged again: an earlier attempt may have opened an alert that was resolved since"
-		}
+	failed, ok := errors.AsType[*temporal.ApplicationError](err)
+	switch {
+	case first && ok && failed.Type() == TypeNotSent:
+		remember(ctx, unsent)
+	case !first && err == nil && time.Since(activity.GetInfo(ctx).ScheduledTime) > pageWindow:
+		paged.Note = "may have paged again: an earlier attempt may have opened an alert that was resolved since"
 	}
 	return paged, err
 }

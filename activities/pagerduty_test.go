@@ -227,12 +227,26 @@ func TestWhatPagerDutyRefusesIsTold(t *testing.T) {
 }
 
 func TestAPageThatIsTriggeredLateSaysSo(t *testing.T) {
-	for wait, noted := range map[time.Duration]bool{9 * time.Minute: false, 11 * time.Minute: true} {
-		p, cfg := pagerDuty(t)
-		p.Fail(standin.Fault{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {fmt.Sprint(wait.Seconds())}}})
-		paged, o := runOne(t, cfg, duty.TriggerPage, pageOf(activities.Card{Title: "x"}))
-		require.NoError(t, o.err)
-		assert.Equal(t, noted, strings.Contains(paged.Note, "may have paged again"), "%s: %s", wait, paged.Note)
+	after := func(status int, wait time.Duration) standin.Fault {
+		return standin.Fault{Status: status, Header: http.Header{"Retry-After": {fmt.Sprint(wait.Seconds())}}}
+	}
+	for name, tt := range map[string]struct {
+		faults []standin.Fault
+		noted  bool
+	}{
+		"soon":                            {[]standin.Fault{after(503, 9*time.Minute)}, false},
+		"late":                            {[]standin.Fault{after(503, 11*time.Minute)}, true},
+		"late, and never sent before":     {[]standin.Fault{after(429, 11*time.Minute), after(429, time.Minute)}, false},
+		"late, and sent before the last":  {[]standin.Fault{after(503, 11*time.Minute), after(429, time.Minute)}, true},
+		"late, and sent after not at all": {[]standin.Fault{after(429, 11*time.Minute), after(503, time.Minute)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, cfg := pagerDuty(t)
+			p.Fail(tt.faults...)
+			paged, o := runOne(t, cfg, duty.TriggerPage, pageOf(activities.Card{Title: "x"}))
+			require.NoError(t, o.err)
+			assert.Equal(t, tt.noted, strings.Contains(paged.Note, "may have paged again"), paged.Note)
+		})
 	}
 }
 
