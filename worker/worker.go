@@ -79,9 +79,6 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 	}
 	defer told.Shutdown(ctx)
 	service.Warn(ctx, cfg.Warnings, log)
-	for _, p := range cfg.Outside.Problems {
-		log.WarnContext(ctx, "an outside system is left out", telemetry.KeyVariable, p.Variable, telemetry.KeyReason, p.Text)
-	}
 	warnings := slices.Concat(cfg.Warnings, service.WarnEvents(ctx, workflows, log))
 	tellRoutes(ctx, workflows, cfg.Integrations, log)
 	if err := told.Instrument(&cfg.Temporal.Client); err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -45,6 +44,9 @@ const (
 	checkMissing, checkFine = 3 * time.Minute, time.Hour
 	// lookEvery is how often a Watch looks whether there are other destinations.
 	lookEvery = 10 * time.Second
+	// maxLookedAt bounds how many channels and how many repositories are looked at, so that
+	// a check is no burden.
+	maxLookedAt = 40
 	// maxMissing bounds what is told of a system, in lines.
 	maxMissing = 20
 )
@@ -212,15 +214,17 @@ func (w *Watch) ofCheck(variable string) int {
 	return found
 }
 
-// used returns the values of a field of the destinations, each once, with who names it.
+// used returns the values of a field of the destinations, each once, with who names it
+// first.
 func used(all []destinations.Destination, field func(destinations.Destination) string) (values []string, by map[string]string) {
 	by = map[string]string{}
 	for _, d := range all {
 		if value := field(d); value != "" && by[value] == "" {
+			values = append(values, value)
 			by[value] = cmp.Or(d.Name, "?")
 		}
 	}
-	return slices.Sorted(maps.Keys(by)), by
+	return values, by
 }
 
 // formed checks the variables of a system that has no call which tells more.

@@ -90,7 +90,7 @@ func TestWhatIsMalformedIsNotReady(t *testing.T) {
 	for variable, system := range map[string]string{
 		"SENTRY_ORGANIZATION": "Sentry", "SENTRY_API_TOKEN": "Sentry", "TRIAGE_SLACK_TOKEN": "Slack", "TRIAGE_SLACK_CHANNEL": "Slack", "TRIAGE_SLACK_API_URL": "Slack",
 		"TRIAGE_SLACK_WEBHOOK_URL": "Slack webhook", "TRIAGE_PAGERDUTY_ROUTING_KEY": "PagerDuty", "TRIAGE_PAGERDUTY_URL": "PagerDuty",
-		"TRIAGE_GITHUB_REPO": "GitHub", "TRIAGE_WEBHOOK_URL": "Webhook", "TRIAGE_WEBHOOK_SECRET": "Webhook",
+		"OTHER": "", "TRIAGE_GITHUB_REPO": "GitHub", "TRIAGE_WEBHOOK_URL": "Webhook", "TRIAGE_WEBHOOK_SECRET": "Webhook",
 	} {
 		o := config.NoOutside()
 		o.Problems = []config.Problem{{Variable: variable, Text: "is wrong"}}
@@ -351,11 +351,13 @@ func TestASystemThatHangsHoldsUpNoOther(t *testing.T) {
 }
 
 func TestWhatIsToldOfASystemIsBounded(t *testing.T) {
-	o := config.NoOutside()
-	for range 100 {
-		o.Problems = append(o.Problems, config.Problem{Variable: "TRIAGE_SLACK_TOKEN", Text: strings.Repeat("x", len(o.Problems))})
-	}
-	if state := checked(t, o, "Slack"); len(state.Missing) != 21 || state.Missing[20] != "and 80 more" {
-		t.Errorf("there are %d lines", len(state.Missing))
+	for n, last := range map[int]string{20: strings.Repeat("x", 19), 21: "and 1 more", 100: "and 80 more"} {
+		o := config.NoOutside()
+		for i := range n {
+			o.Problems = append(o.Problems, config.Problem{Variable: "TRIAGE_SLACK_TOKEN", Text: strings.Repeat("x", i)})
+		}
+		if state := checked(t, o, "Slack"); len(state.Missing) != min(n, 21) || !strings.HasSuffix(state.Missing[len(state.Missing)-1], last) {
+			t.Errorf("of %d lines there are %q", n, state.Missing)
+		}
 	}
 }

@@ -119,6 +119,7 @@ const (
 // checkSlack asks whose token it is and what it may do, and looks at each channel.
 func (s *Systems) checkSlack(ctx context.Context, all []destinations.Destination) (Status, []string) {
 	names, by := used(all, func(d destinations.Destination) string { return d.Slack })
+	names = names[:min(len(names), maxLookedAt)]
 	token, status, missing := s.credential(config.SlackToken, len(names) > 0)
 	if status != Ready {
 		return status, missing
@@ -245,12 +246,9 @@ func (s *Systems) checkGitHub(ctx context.Context, all []destinations.Destinatio
 		}
 		return verdict(missing)
 	}
-	for _, name := range names {
+	for _, name := range names[:min(len(names), maxLookedAt)] {
 		if line := repository(ask, name); line != "" {
 			missing = append(missing, line+named(by[name]))
-		}
-		if len(missing) > maxMissing {
-			break
 		}
 	}
 	return verdict(missing)

@@ -1,10 +1,14 @@
 package outside_test
 
 import (
+	"fmt"
+	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
 
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/destinations"
 	"sentry-temporal/internal/outside"
 	"sentry-temporal/internal/standin"
 )
@@ -59,5 +63,45 @@ func TestGitHubIsReadyWhenATicketCouldBeMade(t *testing.T) {
 				t.Errorf("%d issues were created", n)
 			}
 		})
+	}
+}
+
+func TestAFileWithManyDestinationsIsNoBurden(t *testing.T) {
+	g, err := standin.StartGitHub("right", "acme/0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	s, err := standin.StartSlack(standin.SlackOptions{Token: "xoxb-right", Channels: []standin.SlackChannel{{ID: "C00000000", Name: "sentry"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var file strings.Builder
+	file.WriteString("destinations:\n")
+	for i := range 200 {
+		fmt.Fprintf(&file, "  - {name: d%d, match: {projects: [p%d]}, slack: C%08d, github: acme/%d}\n", i, i, i, i)
+	}
+	o := config.Outside{
+		GitHubAPIURL: g.URL, SlackAPIURL: s.URL + "/api",
+		Secret: secretsOf(map[string]string{config.GitHubToken: "right", config.SlackToken: "xoxb-right"}),
+	}
+	table, err := destinations.Parse([]byte(file.String()), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	systems := systemsOf(o)
+	systems.Destinations = func() (*destinations.Table, error) { return table, nil }
+	for _, state := range outside.NewWatch(systems, nil, slog.New(slog.DiscardHandler)).Once(t.Context()) {
+		if state.System == "GitHub" || state.System == "Slack" {
+			if state.Status != outside.NotReady || !strings.Contains(state.Missing[0], "destination d1)") {
+				t.Errorf("%s is %s: %q", state.System, state.Status, state.Missing)
+			}
+		}
+	}
+	for name, received := range map[string][]standin.Received{"GitHub": g.Received(), "Slack": s.Received()} {
+		if len(received) < 40 || len(received) > 50 {
+			t.Errorf("%s was asked %d times", name, len(received))
+		}
 	}
 }
