@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -49,6 +50,8 @@ type effect struct {
 	local bool
 	// path is of the request that has the effect, for [standin.Fault].
 	path string
+	// killed has the worker be gone after the first attempt, before it tells what came of it.
+	killed bool
 }
 
 // served is a stand-in as an effect's test needs it.
@@ -91,7 +94,7 @@ func (e effect) runWithin(t *testing.T, cfg config.Outside, patience time.Durati
 		Outside: cfg, Client: outside.NewClientWithin(patience), Pages: map[string]string{"sentry": "https://temporal.example"},
 		Destinations: func() (*destinations.Table, error) { return destinations.None(), nil },
 	}
-	attempts := &attempts{now: env.Now, seen: &seen}
+	attempts := &attempts{now: env.Now, seen: &seen, lose: e.killed}
 	env.SetWorkerOptions(worker.Options{
 		BackgroundActivityContext: outside.With(context.Background(), systems),
 		Interceptors:              []interceptor.WorkerInterceptor{attempts},
@@ -123,6 +126,7 @@ type attempts struct {
 
 	mu    sync.Mutex
 	n     int
+	lose  bool // what the first attempt came to
 	first map[string]time.Time // by activity ID
 }
 
@@ -146,6 +150,9 @@ func (i *inbound) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteAc
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.n++
+	if i.lose && i.n == 1 {
+		return nil, temporal.NewApplicationError("the worker is gone", "Gone")
+	}
 	return result, err
 }
 

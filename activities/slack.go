@@ -90,6 +90,9 @@ func (*Slack) UpdateMessage(ctx context.Context, update SlackUpdate) (SlackMessa
 // PostToIncomingWebhook posts a message at most once: what can have arrived is not
 // repeated, and the run fails to know.
 func (*Slack) PostToIncomingWebhook(ctx context.Context, post SlackHookPost) (Noted, error) {
+	if !neverSent(ctx) { // its worker is gone, without a word of what came of it
+		return Noted{}, failure(ctx, &outside.Error{Kind: outside.Maybe, System: "Slack", Reason: "an earlier attempt ended with its worker"}, false)
+	}
 	systems := outside.From(ctx)
 	address, err := systems.Address(post.Variable)
 	if err != nil {
@@ -109,6 +112,9 @@ func (*Slack) PostToIncomingWebhook(ctx context.Context, post SlackHookPost) (No
 	}
 	if err == nil && said != "ok" {
 		err = strange("Slack", answer)
+	}
+	if e, ok := errors.AsType[*outside.Error](err); ok && e.Kind == outside.NotSent {
+		remember(ctx, unsent)
 	}
 	return Noted{}, failure(ctx, err, false)
 }

@@ -595,6 +595,19 @@ func TestAnIncomingWebhookIsNotRepeatedIfItMayHaveArrived(t *testing.T) {
 	}
 }
 
+func TestAnIncomingWebhookIsNotRepeatedAfterItsWorkerWasKilled(t *testing.T) {
+	s, cfg := slack(t, standin.SlackOptions{})
+	o := effect{killed: true, do: func(ctx workflow.Context) error {
+		_, err := triage.Do(ctx, slackDo.PostToIncomingWebhook, activities.SlackHookPost{Variable: config.SlackWebhookURL, Card: card})
+		return err
+	}}.run(t, cfg)
+	refused, ok := errors.AsType[*temporal.ApplicationError](o.err)
+	require.True(t, ok)
+	assert.Equal(t, activities.TypeUnknown, refused.Type())
+	assert.Contains(t, refused.Message(), "not known")
+	assert.Len(t, s.Messages("sentry"), 1)
+}
+
 func TestAnIncomingWebhookThatIsGoneNamesItsVariable(t *testing.T) {
 	for code, status := range map[string]int{"no_service": 404, "channel_is_archived": 410, "action_prohibited": 403, "invalid_payload": 400} {
 		s, cfg := slack(t, standin.SlackOptions{})
