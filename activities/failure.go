@@ -15,7 +15,7 @@ import (
 
 // The types of errors that activities of outside systems return.
 const (
-	TypeNotConfigured = "NotConfigured" // final: a variable is missing or wrong
+	TypeNotConfigured = "NotConfigured" // a variable is missing or wrong: final, but for what is wrong with a file
 	TypeRefused       = "Refused"       // final: the system says no
 	TypeUnknown       = "Unknown"       // final: whether it had its effect is not known, and repeating it might have it twice
 	TypeNotSent       = "NotSent"       // repeated
@@ -54,10 +54,17 @@ func wait(ctx context.Context, e *outside.Error) time.Duration {
 	return max(e.Retry, min(time.Second<<(attempt-1), 5*time.Minute))
 }
 
-// notConfigured is the error for a variable that an activity needs.
-func notConfigured(variable string, err error) error {
+// notConfigured is the error for a variable that an activity needs. A file may be written
+// at the moment, or be mended: then nothing is sent, and it is tried again.
+func notConfigured(ctx context.Context, variable string, err error) error {
 	if !errors.Is(err, config.ErrNotSet) {
 		err = fmt.Errorf("cannot be used: %w", err)
+	}
+	if errors.Is(err, config.ErrFile) {
+		if activity.IsActivity(ctx) && neverSent(ctx) {
+			remember(ctx, unsent)
+		}
+		return temporal.NewApplicationError(variable+" "+err.Error(), TypeNotConfigured)
 	}
 	return temporal.NewNonRetryableApplicationError(variable+" "+err.Error(), TypeNotConfigured, nil)
 }

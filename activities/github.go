@@ -159,7 +159,7 @@ func newGitHub(ctx context.Context, repo, key string) (*gitHub, error) {
 	}
 	var err error
 	if hub.token, err = hub.systems.Secret(config.GitHubToken); err != nil {
-		return nil, notConfigured(config.GitHubToken, err)
+		return nil, notConfigured(ctx, config.GitHubToken, err)
 	}
 	return hub, nil
 }

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,7 +127,7 @@ type attempts struct {
 
 	mu    sync.Mutex
 	n     int
-	lose  bool // what the first attempt came to
+	lose  bool                 // what the first attempt came to
 	first map[string]time.Time // by activity ID
 }
 
@@ -350,6 +351,22 @@ func (e effect) test(t *testing.T) {
 		check(t, s, o, 0)
 		if o.err == nil || !strings.Contains(o.err.Error(), e.variable) || o.waited > time.Second {
 			t.Errorf("after %s the error is %v", o.waited, o.err)
+		}
+	})
+	t.Run("a file that has no credential for a moment is read again", func(t *testing.T) {
+		s := e.serve(t)
+		secret, reads := s.cfg.Secret, atomic.Int32{}
+		s.cfg.Secret = func(variable string) (config.Secret, error) {
+			if reads.Add(1) <= 2 {
+				return "", fmt.Errorf("is empty: %w", config.ErrFile)
+			}
+			return secret(variable)
+		}
+		o := e.run(t, s.cfg)
+		succeed(t, o)
+		check(t, s, o, one(s))
+		if o.attempts != 3 {
+			t.Errorf("there are %d attempts", o.attempts)
 		}
 	})
 	t.Run("nobody listens for a while", func(t *testing.T) {

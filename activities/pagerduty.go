@@ -154,7 +154,7 @@ func enqueue(ctx context.Context, variable, key string, e pageEvent) (Paged, err
 	systems := outside.From(ctx)
 	routing, err := systems.RoutingKey(variable)
 	if err != nil {
-		return Paged{}, notConfigured(variable, err)
+		return Paged{}, notConfigured(ctx, variable, err)
 	}
 	e.RoutingKey, e.Key = routing.Reveal(), key
 	body, err := json.Marshal(e)

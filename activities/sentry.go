@@ -261,11 +261,11 @@ func sentryOf(ctx context.Context, ref IssueRef) (sentryAPI, error) {
 	api, ok := systems.Sentry[ref.Integration]
 	if !ok {
 		prefix := strings.ToUpper(short(ref.Integration))
-		return sentryAPI{}, notConfigured(prefix+"_API_TOKEN", fmt.Errorf("it is not set, or %s_ORGANIZATION or %s_API_URL is wrong", prefix, prefix))
+		return sentryAPI{}, notConfigured(ctx, prefix+"_API_TOKEN", fmt.Errorf("it is not set, or %s_ORGANIZATION or %s_API_URL is wrong", prefix, prefix))
 	}
 	token, err := systems.Secret(api.TokenVariable)
 	if err != nil {
-		return sentryAPI{}, notConfigured(api.TokenVariable, err)
+		return sentryAPI{}, notConfigured(ctx, api.TokenVariable, err)
 	}
 	if !isPathPart(ref.IssueID) {
 		return sentryAPI{}, failure(ctx, &outside.Error{Kind: outside.Final, System: sentrySystem, Reason: "the issue's id is none"}, false)

@@ -96,7 +96,7 @@ func (*Slack) PostToIncomingWebhook(ctx context.Context, post SlackHookPost) (No
 	systems := outside.From(ctx)
 	address, err := systems.Address(post.Variable)
 	if err != nil {
-		return Noted{}, notConfigured(post.Variable, err)
+		return Noted{}, notConfigured(ctx, post.Variable, err)
 	}
 	body, err := json.Marshal(slackCard(post.Card, runPage(ctx, post.Card.Integration)))
 	if err != nil {
@@ -176,10 +176,10 @@ func newSlackBot(ctx context.Context) (slackBot, error) {
 	systems := outside.From(ctx)
 	token, err := systems.Secret(config.SlackToken)
 	if err != nil {
-		return slackBot{}, notConfigured(config.SlackToken, err)
+		return slackBot{}, notConfigured(ctx, config.SlackToken, err)
 	}
 	if systems.SlackAPIURL == "" { // it was malformed
-		return slackBot{}, notConfigured("TRIAGE_SLACK_API_URL", errors.New("look at what the worker's page says of it"))
+		return slackBot{}, notConfigured(ctx, "TRIAGE_SLACK_API_URL", errors.New("look at what the worker's page says of it"))
 	}
 	return slackBot{systems, token}, nil
 }

@@ -54,11 +54,11 @@ func (*Webhook) CallWebhook(ctx context.Context, call WebhookCall) (Noted, error
 	systems := outside.From(ctx)
 	address, err := systems.Address(call.Variable)
 	if err != nil {
-		return Noted{}, notConfigured(call.Variable, err)
+		return Noted{}, notConfigured(ctx, call.Variable, err)
 	}
 	secret, err := systems.SigningSecret()
 	if err != nil {
-		return Noted{}, notConfigured(config.WebhookSecret, err)
+		return Noted{}, notConfigured(ctx, config.WebhookSecret, err)
 	}
 	body, err := webhookBody(ctx, call.Card)
 	if err != nil {
@@ -67,7 +67,7 @@ func (*Webhook) CallWebhook(ctx context.Context, call WebhookCall) (Noted, error
 	now := time.Now()
 	signature, err := sign(secret, call.Key, now, body)
 	if err != nil {
-		return Noted{}, notConfigured(config.WebhookSecret, errors.New("is no secret to sign with"))
+		return Noted{}, notConfigured(ctx, config.WebhookSecret, errors.New("is no secret to sign with"))
 	}
 	answer, err := systems.Client.Do(ctx, outside.Request{
 		System: "Webhook", Variable: call.Variable + " and " + config.WebhookSecret, Method: http.MethodPost, URL: address.Reveal(), Body: body, Public: true,

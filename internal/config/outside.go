@@ -30,8 +30,8 @@ type Outside struct {
 	GitHubRepo           string // as in acme/pay
 	WebhookVariable      string // for Address
 	// Secret returns the secret that a variable has, or the file that the same variable
-	// with _FILE names: what is there now. Without either the error is [ErrNotSet]. No error
-	// repeats any of it.
+	// with _FILE names: what is there now. Without either the error is [ErrNotSet], and for
+	// what is wrong with a file [ErrFile]. No error repeats any of it.
 	//
 	// For a variable that somebody else names, as a run's input does, there are
 	// [Outside.RoutingKey] and [Outside.Address].
@@ -61,6 +61,10 @@ const (
 // ErrNotSet says that a variable is not set, nor its file.
 var ErrNotSet = errors.New("is not set")
 
+// ErrFile says that the file of a secret has none that can be used. It may be written at
+// the moment, and have one soon.
+var ErrFile = errors.New("its file cannot be used")
+
 // NoOutside is where nothing is configured.
 func NoOutside() Outside {
 	return Outside{Secret: func(string) (Secret, error) { return "", ErrNotSet }}
@@ -78,7 +82,7 @@ func EnvironmentSecret(variable string) (Secret, error) {
 	case file != "":
 		text, err := readSmall(file)
 		if err != nil {
-			return "", withoutValues(err)
+			return "", fileError{withoutValues(err)}
 		}
 		value = string(text)
 	}
@@ -87,10 +91,25 @@ func EnvironmentSecret(variable string) (Secret, error) {
 		err = check(secret.Reveal())
 	}
 	if err != nil {
-		return "", err
+		return "", ofFile(variable, err)
 	}
 	return secret, nil
 }
+
+// ofFile returns what is wrong with the secret of a variable as an [ErrFile], if it is in
+// a file.
+func ofFile(variable string, err error) error {
+	if os.Getenv(variable+"_FILE") == "" {
+		return err
+	}
+	return fileError{err}
+}
+
+// fileError is an [ErrFile].
+type fileError struct{ error }
+
+func (e fileError) Is(target error) bool { return target == ErrFile }
+func (e fileError) Unwrap() error        { return e.error }
 
 // forms are what the secrets in our own variables have to look like.
 var forms = map[string]func(string) error{
@@ -133,7 +152,7 @@ func (o Outside) secretOf(variable string, check func(string) error) (Secret, er
 		return "", err
 	}
 	if err := check(secret.Reveal()); err != nil {
-		return "", err
+		return "", ofFile(variable, err)
 	}
 	return secret, nil
 }

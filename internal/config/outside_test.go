@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -175,9 +176,24 @@ func TestASecretOfAFileIsThatWhichIsThereWhenItIsUsed(t *testing.T) {
 	o := loadWorker(t).Outside
 	wantOutside(t, o)
 	check(t, "PagerDutyVariable", o.PagerDutyVariable, config.PagerDutyRoutingKey)
-	if _, err := o.RoutingKey(o.PagerDutyVariable); err == nil {
-		t.Error("half a key is one")
+	if _, err := o.RoutingKey(o.PagerDutyVariable); !errors.Is(err, config.ErrFile) {
+		t.Errorf("half a key: %v", err)
 	}
+	for _, broken := range []string{file(t, ""), filepath.Join(t.TempDir(), "missing")} {
+		environment(t, "PAY_KEY_FILE="+broken)
+		if _, err := o.RoutingKey("PAY_KEY"); !errors.Is(err, config.ErrFile) || errors.Is(err, config.ErrNotSet) {
+			t.Errorf("a file that has none: %v", err)
+		}
+	}
+	environment(t, "PAY_KEY_FILE="+file(t, "https://pay.example"))
+	if _, err := o.RoutingKey("PAY_KEY"); !errors.Is(err, config.ErrFile) {
+		t.Errorf("a file that has something else: %v", err)
+	}
+	environment(t, "LAB_KEY=short")
+	if _, err := o.RoutingKey("LAB_KEY"); err == nil || errors.Is(err, config.ErrFile) {
+		t.Errorf("a variable is no file: %v", err)
+	}
+	environment(t, "TRIAGE_PAGERDUTY_ROUTING_KEY_FILE="+path)
 	for _, now := range []string{routingKey, strings.Repeat("n", 32)} {
 		if err := os.WriteFile(path, []byte(now+"\n"), 0o600); err != nil {
 			t.Fatal(err)
