@@ -108,6 +108,7 @@ type found struct {
 	resolves     bool   // it is about the end of something
 	test         bool   // somebody tries whether it arrives
 	pagedBy      string // why another workflow pages, if it does
+	was          string // of an alert: what the issue was when that workflow would have paged, New or Regressed
 }
 
 // read brings together what the delivery and Sentry's API say. What the API says is newer.
@@ -201,7 +202,7 @@ func (f *found) readIssueAlert(c Case, body sentry.Fields) {
 	case c.Issue == nil || c.Issue.ID == "":
 		f.pagedBy = "whether the issue is new or back is not known, so triage_sentry_issue has to page for it"
 	case c.Issue.Substatus == Regressed:
-		f.pagedBy = pages + "the issue was resolved and is back"
+		f.pagedBy, f.was = pages+"the issue was resolved and is back", Regressed
 	case first.IsZero() || event.IsZero():
 		f.pagedBy = "when the issue was first seen is not known, so triage_sentry_issue has to page for it"
 	case event.Sub(first) <= recent:
@@ -270,6 +271,15 @@ func (d *Decision) tell(f found, table *destinations.Table, systems *outside.Sys
 	if f.test {
 		d.Severity, d.Why = "", "it is a test"
 	}
+	if f.pagedBy != "" {
+		// Those that it has happened to since may be what makes it severe: then nobody has
+		// been woken yet. That both wake somebody is one incident.
+		then := f.facts
+		then.Users, then.Change = 0, f.was
+		if severity, _ := Severity(then); !wakes(severity) {
+			f.pagedBy = ""
+		}
+	}
 	d.Card.Severity = d.Severity
 	destination, ok := table.For(f.question())
 	if ok {
@@ -308,6 +318,9 @@ func (f *found) question() destinations.Question {
 	return destinations.Question{Projects: f.projects, Environment: f.facts.Environment, Team: f.team, Level: level}
 }
 
+// wakes reports whether somebody is paged for what is so severe.
+func wakes(severity string) bool { return severity == Critical || severity == High }
+
 func (d *Decision) page(f found, destination destinations.Destination) {
 	if destination.PagerDuty == "" {
 		d.Missing = append(d.Missing, EffectPage)
@@ -317,7 +330,7 @@ func (d *Decision) page(f found, destination destinations.Destination) {
 	switch {
 	case f.test:
 		step.Skipped = "a test wakes nobody"
-	case d.Severity != Critical && d.Severity != High:
+	case !wakes(d.Severity):
 		step.Skipped = "it is " + d.Severity + ", and critical and high ones are paged for"
 	case f.pagedBy != "":
 		step.Skipped = f.pagedBy

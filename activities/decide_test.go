@@ -142,6 +142,28 @@ func TestAnAlertAboutAnIssueThatIsNewOrBackPagesNobody(t *testing.T) {
 	}
 }
 
+// Else nobody would be woken: the issue was medium when triage_sentry_issue saw it.
+func TestAnAlertAboutANewIssueThatManyHaveByNowPages(t *testing.T) {
+	for name, tt := range map[string]struct {
+		issue activities.SentryIssue
+		level string
+		pages bool
+	}{
+		"medium until many had it": {activities.SentryIssue{Users: "250", Substatus: "new"}, err0r, true},
+		"high from the beginning":  {activities.SentryIssue{Users: "250", Substatus: "new", Issue: activities.Issue{Priority: "high"}}, err0r, false},
+		"fatal":                    {activities.SentryIssue{Users: "250", Substatus: "new"}, fatal, false},
+		"back, which made it high": {activities.SentryIssue{Users: "250", Substatus: "regressed"}, err0r, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tt.issue.ID, tt.issue.FirstSeen = "6702149985", "2026-03-17T09:12:10Z"
+			d := decide(t, on(t, everything), activities.Case{Envelope: delivered(t, "event_alert.triggered", err0r, tt.level), Issue: &tt.issue})
+			if page := d.Steps[0]; page.Effect != activities.EffectPage || (page.Skipped == "") != tt.pages {
+				t.Errorf("it is %s, and the page is %+v", d.Severity, page)
+			}
+		})
+	}
+}
+
 // One incident, whoever pages for it, and the same when it is resolved.
 func TestAPageHasOneKeyForItsSubject(t *testing.T) {
 	old := &activities.SentryIssue{Issue: activities.Issue{ID: "6702149985", FirstSeen: "2026-03-01T00:00:00Z"}}
