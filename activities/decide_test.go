@@ -156,7 +156,7 @@ func TestAnAlertAboutANewIssueThatManyHaveByNowPages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.issue.ID, tt.issue.FirstSeen = "6702149985", "2026-03-17T09:12:10Z"
-			d := decide(t, on(t, everything), activities.Case{Envelope: delivered(t, "event_alert.triggered", err0r, tt.level), Issue: &tt.issue})
+			d := decide(on(t, everything), t, activities.Case{Envelope: delivered(t, "event_alert.triggered", err0r, tt.level), Issue: &tt.issue})
 			if page := d.Steps[0]; page.Effect != activities.EffectPage || (page.Skipped == "") != tt.pages {
 				t.Errorf("it is %s, and the page is %+v", d.Severity, page)
 			}
