@@ -71,6 +71,9 @@ func want(t *testing.T, got outside.State, status outside.Status, missing ...str
 	if got.Status != status || len(got.Missing) != len(missing) {
 		t.Fatalf("it is %s: %q", got.Status, got.Missing)
 	}
+	if strings.Contains(strings.Join(got.Missing, "\n"), "(destination") {
+		t.Errorf("there is no file, and it says %q", got.Missing)
+	}
 	for i, part := range missing {
 		for word := range strings.FieldsSeq(part) {
 			if !strings.Contains(got.Missing[i], word) {
