@@ -28,6 +28,7 @@ type GitHub struct {
 	limit  int // requests that are left until reset; -1: no limit
 	reset  time.Time
 	nobody bool
+	text   int // bytes that are remembered
 }
 
 type repository struct {
@@ -69,8 +70,9 @@ type GitHubComment struct {
 const (
 	maxIssueTitle     = 256
 	maxIssueBody      = 65536
-	maxGitHubIssues   = 1000 // of a repository
-	maxGitHubComments = 2500 // of an issue
+	maxGitHubIssues   = 1000     // of a repository
+	maxGitHubComments = 2500     // of an issue
+	maxGitHubText     = 64 << 20 // of all, in bytes
 )
 
 // GitHubLogin is who a stand-in's token belongs to.
@@ -288,7 +290,7 @@ func (c *githubCall) create() {
 	if !c.decode(&sent) || !c.valid("Issue", "title", sent.Title, maxIssueTitle, true) || !c.valid("Issue", "body", sent.Body, maxIssueBody, false) {
 		return
 	}
-	if len(r.issues) == maxGitHubIssues {
+	if len(r.issues) >= maxGitHubIssues || !c.room(sent.Title+sent.Body) {
 		c.refuse(http.StatusForbidden, "The stand-in is full")
 		return
 	}
@@ -321,6 +323,15 @@ func (g *GitHub) addComment(issue *GitHubIssue, comment GitHubComment) GitHubCom
 
 // githubTime returns the time in whole seconds, as GitHub has it.
 func githubTime() time.Time { return time.Now().UTC().Truncate(time.Second) }
+
+// room takes room for a text, and reports whether there is any left.
+func (g *GitHub) room(text string) bool {
+	if g.text+len(text) > maxGitHubText {
+		return false
+	}
+	g.text += len(text)
+	return true
+}
 
 func (c *githubCall) decode(to any) bool {
 	if err := json.NewDecoder(c.r.Body).Decode(to); err != nil {
@@ -385,6 +396,10 @@ func (c *githubCall) comment() {
 	}
 	if len(issue.Comments) == maxGitHubComments {
 		c.refuse(http.StatusForbidden, "Commenting is disabled on issues with more than 2500 comments")
+		return
+	}
+	if !c.room(sent.Body) {
+		c.refuse(http.StatusForbidden, "The stand-in is full")
 		return
 	}
 	comment := c.addComment(issue, GitHubComment{Author: c.login, Body: sent.Body})

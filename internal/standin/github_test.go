@@ -162,3 +162,21 @@ func TestGitHubsPageLetsNothingHostileThrough(t *testing.T) {
 		assert.NotContains(t, text, bad)
 	}
 }
+
+func TestGitHubRemembersSoMuch(t *testing.T) {
+	g := gitHub(t)
+	body := `{"title":"t","body":"` + strings.Repeat("b", 65000) + `"}`
+	var status int
+	for range 1000 {
+		if status, _, _ = askGitHub(t, g, "token", http.MethodPost, issuesPath, body); status != http.StatusCreated {
+			break
+		}
+	}
+	assert.Equal(t, http.StatusCreated, status)
+	for range 100 {
+		if status, _, _ = askGitHub(t, g, "token", http.MethodPost, issuesPath+"/1/comments", body); status != http.StatusCreated {
+			break
+		}
+	}
+	assert.Equal(t, http.StatusForbidden, status)
+}

@@ -62,8 +62,8 @@ const (
 	maxEvent   = 512 << 10 // bytes
 	maxSummary = 1024      // characters
 	maxKey     = 255       // characters
-	maxAlerts  = 1000      // that are remembered
-	maxWaiting = 1000      // events without an effect yet
+	maxAlerts  = 300       // that are remembered
+	maxWaiting = 100       // events without an effect yet
 	maxLog     = 100       // entries of an alert
 )
 

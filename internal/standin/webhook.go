@@ -35,7 +35,10 @@ type WebhookMessage struct {
 	Changed    bool // a later delivery had another body
 }
 
-const maxDelivered = 1000 // that are remembered
+const (
+	maxDelivered = 200       // messages that are remembered
+	maxMessage   = 256 << 10 // bytes of a body
+)
 
 // tolerance is how far the timestamp of a delivery may be from now.
 const tolerance = 5 * time.Minute
@@ -80,6 +83,10 @@ func (wh *Webhook) deliver(w http.ResponseWriter, r *http.Request) {
 	id := r.Header.Get("Webhook-Id")
 	if err != nil || !wh.verified(r.Header, body, time.Now()) {
 		answerJSON(w, http.StatusUnauthorized, map[string]string{"error": "the signature is not right"})
+		return
+	}
+	if len(body) > maxMessage {
+		answerJSON(w, http.StatusRequestEntityTooLarge, map[string]string{"error": "the body is too large"})
 		return
 	}
 	var message struct {

@@ -63,6 +63,7 @@ func TestAReceiverTakesWhatIsSigned(t *testing.T) {
 			h.Set("Webhook-Signature", "v2"+strings.TrimPrefix(h.Get("Webhook-Signature"), "v1"))
 		}, 401},
 		"one of two is right":       {body, signingSecret, now, func(h http.Header) { h.Set("Webhook-Signature", "v1,AAAA "+h.Get("Webhook-Signature")) }, 204},
+		"too large":                 {strings.Replace(body, "{}", `"`+strings.Repeat("x", 256<<10)+`"`, 1), signingSecret, now, nil, 413},
 		"nothing that tells a type": {`{}`, signingSecret, now, nil, 400},
 	} {
 		t.Run(name, func(t *testing.T) {
