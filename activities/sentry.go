@@ -216,7 +216,7 @@ func (*Sentry) LinkRun(ctx context.Context, link RunLink) (Linked, error) {
 		return Linked{Skipped: "where the Temporal UI is, is not known: TEMPORAL_UI_URL"}, nil
 	case len(page) > maxRunLink:
 		return Linked{Skipped: fmt.Sprintf("the address of the run's page has %d characters, of which Sentry takes %d", len(page), maxRunLink)}, nil
-	case !isPathPart(link.Installation):
+	case !pathPart.MatchString(link.Installation):
 		return Linked{Skipped: "the delivery does not say of which installation it is"}, nil
 	}
 	answer, err := api.do(ctx, http.MethodPost, "sentry-app-installations/"+link.Installation+"/external-issues/", writeScope, map[string]any{
@@ -267,19 +267,14 @@ func sentryOf(ctx context.Context, ref IssueRef) (sentryAPI, error) {
 	if err != nil {
 		return sentryAPI{}, notConfigured(ctx, api.TokenVariable, err)
 	}
-	if !isPathPart(ref.IssueID) {
+	if !pathPart.MatchString(ref.IssueID) {
 		return sentryAPI{}, failure(ctx, &outside.Error{Kind: outside.Final, System: sentrySystem, Reason: "the issue's id is none"}, false)
 	}
 	return sentryAPI{api, systems.Client, token, "organizations/" + url.PathEscape(api.Organization) + "/issues/" + ref.IssueID + "/"}, nil
 }
 
-// isPathPart reports whether s, which is from outside, is an id or a uuid, so that it leads
-// nowhere else in a path.
-func isPathPart(s string) bool {
-	return s != "" && len(s) <= 100 && !strings.ContainsFunc(s, func(r rune) bool {
-		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '-' && r != '_'
-	})
-}
+// pathPart is an id or a uuid, which is from outside, and leads nowhere else in a path.
+var pathPart = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
 
 // sentryAnswer is an object that the API answers, or a list, which is its rows.
 type sentryAnswer struct {
