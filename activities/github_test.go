@@ -270,6 +270,20 @@ func TestACommentIsFoundOnWhateverPageItIs(t *testing.T) {
 	assert.Len(t, g.Issues(repo)[0].Comments, 253)
 }
 
+func TestACommentThatIsThereTwiceIsSaidToBe(t *testing.T) {
+	for lag, noted := range map[int]string{0: "", 1: "", 2: "is there twice", 3: "may be there twice"} {
+		g, cfg := gitHub(t)
+		g.Add(standin.GitHubIssue{Repo: repo, Author: "somebody", Title: "open"})
+		g.Lag(lag)
+		g.Fail(lost)
+		said, o := runOne(t, cfg, hub.CommentOnTicket, comment)
+		require.NoError(t, o.err)
+		assert.Len(t, g.Issues(repo)[0].Comments, 1+lag/2)
+		assert.Contains(t, said.Note, noted)
+		assert.Equal(t, noted == "", said.Note == "", said.Note)
+	}
+}
+
 func TestTheTokenOfAnAppFindsItsTicket(t *testing.T) {
 	g, cfg := gitHub(t)
 	g.OfApp()
