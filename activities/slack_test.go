@@ -178,6 +178,7 @@ func TestAMessageSaysAtOnceWhatKindItIs(t *testing.T) {
 		"an information":  {func(c *activities.Card) { c.Severity, c.Level = "", "info" }, "🔵", "info"},
 		"an error":        {func(c *activities.Card) { c.Severity, c.Level = "high", "error" }, "🟠", "high"},
 		"an alert's rule": {func(c *activities.Card) { c.Rule = "Too many" }, "🔴", "Rule <b>Too many</b>"},
+		"the rule is all": {func(c *activities.Card) { c.Rule = c.Title }, "🔴", "Temporal run"},
 		"details":         {func(c *activities.Card) { c.Details = "one\n\ntwo" }, "🔴", `<div class="line">one</div><div class="line">two</div>`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -187,7 +188,9 @@ func TestAMessageSaysAtOnceWhatKindItIs(t *testing.T) {
 			_, o := runOne(t, cfg, slackDo.PostMessage, postOf(changed))
 			require.NoError(t, o.err)
 			assert.True(t, strings.HasPrefix(s.Messages("sentry")[0].Text, tt.sign), s.Messages("sentry")[0].Text)
-			assert.Contains(t, peopleSee(t, s.Server), tt.said)
+			seen := peopleSee(t, s.Server)
+			assert.Contains(t, seen, tt.said)
+			assert.Equal(t, 1, strings.Count(seen, changed.Title+"</"), "the title is there once")
 		})
 	}
 }

@@ -112,6 +112,9 @@ func slackText(s string) slackContent {
 // slackCard is the message that tells of an issue or an alert, with a link to the run
 // that posts it.
 func slackCard(card Card, run string) slackContent {
+	if card.Rule == card.Title { // as it is with metric alerts
+		card.Rule = ""
+	}
 	title := shown(card.Title, slackTitle)
 	if title == "" {
 		title = "(no title)"
