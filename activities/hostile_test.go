@@ -94,7 +94,7 @@ var hostileTexts = []hostileText{
 // hostileURLs are nothing that a message may link to.
 var hostileURLs = []string{
 	"javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "mailto:me@evil.example", "//evil.example", "evil.example", "https://", "http:///x", "https:evil.example",
-	"https://sentry.io@evil.example/", "https://sentry.io/|<!channel>", "https://sentry.io/>\x00<!channel>", "https://sentry.io/\n\n# heading", "ht\ttps://evil.example", " ", "%", "https://sentry.io/" + strings.Repeat("x", 4000),
+	"https://sentry.io@evil.example/", "https://sentry.io/|<!channel>", "https://sentry.io/>\x00<!channel>", "https://sentry.io/\n\n# heading", "https://sentry.io/a b", "https://sentry.io/\x7f", "ht\ttps://evil.example", " ", "%", "https://sentry.io/" + strings.Repeat("x", 4000),
 }
 
 // hostileCard is a card with a text in each place that is from outside.

@@ -9,7 +9,7 @@ import (
 const maxLink = 3000
 
 // webPage returns raw if it is the address of a web page, and "" if not. It has no
-// character that ends a link in any text: of Slack, of Markdown, or of HTML. Nor does it
+// character that ends a link in Slack, in HTML, or between < and > in Markdown. Nor does it
 // name a user, who looks like a host.
 func webPage(raw string) string {
 	if len(raw) > maxLink || strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("<>|\"'`\\^{}", r) }) {

@@ -275,6 +275,17 @@ func TestSlackIsGivenNoLinkThatIsNoWebPage(t *testing.T) {
 	}
 }
 
+func TestSlackIsGivenLinksToWebPages(t *testing.T) {
+	for _, address := range []string{"https://sentry.example/~a/b?c=d&e=%20#f", "http://[::1]:9000/issues/1/", "https://sentry.example/" + strings.Repeat("x", 3000-len("https://sentry.example/"))} {
+		s, cfg := slack(t, standin.SlackOptions{})
+		changed := card
+		changed.URL = address
+		_, o := runOne(t, cfg, slackDo.PostMessage, postOf(changed))
+		require.NoError(t, o.err)
+		assert.Contains(t, string(s.Messages("sentry")[0].Blocks), strings.ReplaceAll(address, "&", `\u0026`))
+	}
+}
+
 // lostPost is an answer that is lost after the effect.
 var lostPost = standin.Fault{Path: "/api/chat.postMessage", After: true, Cut: true}
 
