@@ -28,6 +28,7 @@ const (
 const (
 	maxIssues     = 1000
 	maxComments   = 1000 // of an issue
+	maxLinks      = 100  // of an issue
 	maxCommentLen = 4096
 	maxLinkLen    = 200
 	pageSize      = 100
@@ -568,6 +569,9 @@ func (s *Sentry) link(r *http.Request) (int, any) {
 	}
 	found := slices.IndexFunc(issue.Links, func(l SentryLink) bool { return l.Installation == uuid })
 	if found < 0 {
+		if len(issue.Links) == maxLinks {
+			issue.Links = issue.Links[1:]
+		}
 		found = len(issue.Links)
 		issue.Links = append(issue.Links, SentryLink{ID: strconv.FormatInt(s.number(), 10), Installation: uuid})
 	}

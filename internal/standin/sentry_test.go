@@ -251,6 +251,18 @@ func TestSentryForgetsTheOldest(t *testing.T) {
 	}
 }
 
+func TestAnIssueOfSentryHasBoundedLinks(t *testing.T) {
+	s := startSentry(t, standin.ScopeEventWrite)
+	s.Invent = true // takes any installation
+	for i := range 101 {
+		ask(t, fmt.Sprintf("%s/api/0/sentry-app-installations/%d/external-issues/", s.URL, i), "POST", "Bearer "+token,
+			`{"issueId":6702149985,"webUrl":"https://a.example","project":"triage","identifier":"B"}`)
+	}
+	if state, _ := s.Issue("6702149985"); len(state.Links) != 100 || state.Links[99].Installation != "100" {
+		t.Errorf("there are %d links", len(state.Links))
+	}
+}
+
 func TestSentrysPageShowsWhatIsThereAndNothingElseOfIt(t *testing.T) {
 	s := startSentry(t, standin.ScopeEventWrite)
 	const hostile = `<script>alert(1)</script><img src=x onerror=alert(1)>`
