@@ -103,7 +103,7 @@ screenshots: ## take the pictures in docs/ anew
 
 .PHONY: histories
 histories: bin/temporal ## record the stored histories that are missing
-	TRIAGE_RECORD=1 go test -count=1 ./workflows/*/
+	TRIAGE_RECORD=1 go test -count=1 ./workflows/...
 
 bin/temporal:
 	@scripts/temporal $(TEMPORAL_VERSION)

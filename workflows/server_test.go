@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +20,7 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/temporalproto"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
@@ -34,6 +37,7 @@ import (
 	"sentry-temporal/internal/standin"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/triage"
+	"sentry-temporal/triage/triagetest"
 	"sentry-temporal/workflows"
 	"sentry-temporal/workflows/act"
 	"sentry-temporal/workflows/act/acttest"
@@ -50,7 +54,7 @@ func TestMain(m *testing.M) {
 func temporal(t *testing.T) client.Client {
 	t.Helper()
 	c, err := client.Dial(client.Options{
-		HostPort: devservertest.Server().Address, DataConverter: starter.DataConverter(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+		HostPort: devservertest.Server().Address, Identity: "history", DataConverter: starter.DataConverter(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -306,6 +310,39 @@ func TestWhatIsNotedOutlivesALongHistory(t *testing.T) {
 	if event.GetWorkflowExecutionStartedEventAttributes().GetContinuedExecutionRunId() == "" {
 		t.Error("its history was not long")
 	}
+}
+
+// What keeps the notes is released code, too: runs of it are open for days.
+func TestHistoryOfWhatKeepsNotes(t *testing.T) {
+	const file = "testdata/history.latest.json"
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && os.Getenv("TRIAGE_RECORD") == "1" {
+		c := temporal(t)
+		notes := triage.New("notes", func(ctx workflow.Context, _ triage.Envelope) (triage.State, error) {
+			at := time.Unix(1773745560, 0)
+			for _, s := range []triage.State{{Name: "open", At: at}, {Name: "resolved", At: at}, {Name: "open", At: at.Add(-time.Hour)}} {
+				if _, err := triage.Latest(ctx, "key", s); err != nil {
+					return s, err
+				}
+			}
+			return triage.State{}, nil
+		}, triage.On("sentry.issue.created"))
+		works(t, c, nil, notes)
+		if err := begin(t, c, "notes", "sentry.issue.created", "{}").Get(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		history := &historypb.History{Events: historyOf(t, c, c.GetWorkflow(t.Context(), triage.LatestID(queue(t), "key"), ""))}
+		text, err := temporalproto.CustomJSONMarshalOptions{Indent: "  "}.Marshal(history)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	triagetest.Replay(t, file)
 }
 
 func TestWithNothingConfiguredARunIsAsSmallAsEver(t *testing.T) {
