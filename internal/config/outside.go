@@ -108,8 +108,11 @@ func ofFile(variable string, err error) error {
 // fileError is an [ErrFile].
 type fileError struct{ error }
 
+// Is reports whether target is [ErrFile], for [errors.Is].
 func (e fileError) Is(target error) bool { return target == ErrFile }
-func (e fileError) Unwrap() error        { return e.error }
+
+// Unwrap returns what is wrong.
+func (e fileError) Unwrap() error { return e.error }
 
 // forms are what the secrets in our own variables have to look like.
 var forms = map[string]func(string) error{
