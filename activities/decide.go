@@ -66,6 +66,9 @@ const (
 	maxWords    = 300
 )
 
+// maxTime is the first time that JSON cannot hold, in Unix seconds. Milliseconds are later.
+const maxTime = 253402300800
+
 // recent is how long a new issue is triage_sentry_issue's to page for.
 const recent = time.Hour
 
@@ -80,7 +83,7 @@ func Decide(ctx context.Context, c Case) (Decision, error) {
 	f := read(c)
 	d := &Decision{
 		Card:         f.card,
-		Issue:        IssueRef{Integration: c.Envelope.IntegrationID, IssueID: f.IssueID},
+		Issue:        IssueRef{Integration: f.card.Integration, IssueID: f.IssueID},
 		Installation: f.installation,
 		At:           f.at,
 		Unread:       c.Unread,
@@ -147,7 +150,7 @@ func read(c Case) found {
 		Title: f.Title, URL: f.URL, ShortID: f.ShortID, Project: f.Project,
 		Release: release, Users: users, Count: count, FirstSeen: f.FirstSeen, Culprit: f.Culprit, Frame: frame,
 	}
-	if sent := c.Envelope.Timestamp; sent > 0 {
+	if sent := c.Envelope.Timestamp; sent > 0 && sent < maxTime {
 		f.at = time.Unix(sent, 0).UTC()
 	}
 	switch f.Event {
@@ -389,7 +392,7 @@ func bounded(c Card) Card {
 	for _, field := range []*string{&c.Title, &c.Culprit, &c.Details} {
 		*field = text.Shorten(*field, maxCardText)
 	}
-	for _, field := range []*string{&c.ShortID, &c.Level, &c.Project, &c.Environment, &c.Release, &c.Users, &c.Count, &c.FirstSeen, &c.Frame, &c.Rule} {
+	for _, field := range []*string{&c.Integration, &c.Event, &c.ShortID, &c.Level, &c.Project, &c.Environment, &c.Release, &c.Users, &c.Count, &c.FirstSeen, &c.Frame, &c.Rule} {
 		*field = text.Shorten(text.Line(*field), maxCardName)
 	}
 	if len(c.URL) > maxCardURL {

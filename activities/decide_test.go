@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -269,6 +270,14 @@ func TestWhenItBecameWhatItIs(t *testing.T) {
 	if d := decide(on(t, everything), t, activities.Case{Envelope: byHand}); !d.At.IsZero() {
 		t.Errorf("without any time it is %s", d.At)
 	}
+	// Nobody has signed it, and what cannot be recorded would be decided again and again.
+	for _, sent := range []int64{1773745560_000, math.MaxInt64, -1} {
+		byHand.Timestamp = sent
+		d := decide(on(t, everything), t, activities.Case{Envelope: byHand})
+		if encode(t, d); !d.At.IsZero() {
+			t.Errorf("sent at %d it is %s", sent, d.At)
+		}
+	}
 }
 
 func TestNobodyToTellIsSaid(t *testing.T) {
@@ -332,6 +341,10 @@ func TestADecisionIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	wide := texts.Title
+	byHand := sentry.Envelope{IntegrationID: wide + wide, EventType: "sentry." + wide + wide, IdempotencyKey: wide + wide, Body: `{}`}
+	if size := len(encode(t, decide(on(t, everything), t, activities.Case{Envelope: byHand}))); size > most {
+		t.Errorf("of an envelope that was made by hand %d bytes are decided", size)
+	}
 	for _, body := range everyField {
 		for _, event := range events {
 			env := sentry.Envelope{IntegrationID: "sentry", EventType: "sentry." + event, Body: sentry.Body(strings.ReplaceAll(strings.ReplaceAll(body, "[?]", list), "?", long))}

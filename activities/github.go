@@ -63,6 +63,8 @@ const (
 	secondLook = 30 * time.Second
 	// Nothing was written before the first attempt by our clock. GitHub's may go differently.
 	clockSkew = 5 * time.Minute
+	// Of an answer that says no so many errors are told at most.
+	maxErrors = 10
 	// A look reads so many pages of 100 at most.
 	maxPages = 30
 )
@@ -345,7 +347,7 @@ func (g *gitHub) told(answer outside.Answer, err error) error {
 		Errors  []json.RawMessage `json:"errors"` // texts or objects
 	}
 	_ = json.Unmarshal(answer.Body, &said) // else it says nothing
-	for _, one := range said.Errors {
+	for _, one := range said.Errors[:min(len(said.Errors), maxErrors)] {
 		said.Message += " " + string(one)
 	}
 	known := *e

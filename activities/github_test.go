@@ -403,3 +403,12 @@ func TestACommentAndAClosingNeedANumber(t *testing.T) {
 		require.Error(t, err)
 	}
 }
+
+func TestAnAnswerOfAMillionErrorsIsToldInShort(t *testing.T) {
+	g, cfg := gitHub(t)
+	g.Fail(standin.Fault{Path: "POST", Status: http.StatusUnprocessableEntity, Body: `{"message":"no","errors":[` + strings.Repeat(`0,`, 1<<20) + `0]}`})
+	_, o := runOne(t, cfg, hub.CreateTicket, ticket)
+	require.Error(t, o.err)
+	assert.Contains(t, o.err.Error(), "no 0 0")
+	assert.Less(t, len(o.err.Error()), 1000)
+}
