@@ -284,6 +284,26 @@ func TestACommentThatIsThereTwiceIsSaidToBe(t *testing.T) {
 	}
 }
 
+func TestATicketIsNotCreatedAgainForWantOfAWordOnWhoseItIs(t *testing.T) {
+	for name, fault := range map[string]standin.Fault{
+		"no word":                  {Path: "GET /user", Status: http.StatusOK, Body: "{}"},
+		"HTML":                     {Path: "GET /user", Status: http.StatusOK, Body: "<html>"},
+		"too many requests":        {Path: "GET /user", Status: http.StatusForbidden, Header: http.Header{"Retry-After": {"60"}}},
+		"too many requests by 429": {Path: "GET /user", Status: http.StatusTooManyRequests},
+		"away":                     {Path: "GET /user", Status: http.StatusBadGateway},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, cfg := gitHub(t)
+			g.Fail(lost, fault, fault, fault)
+			made, o := runOne(t, cfg, hub.CreateTicket, ticket)
+			require.NoError(t, o.err)
+			assert.Equal(t, 1, made.Number)
+			assert.Len(t, g.Issues(repo), 1)
+			assert.Equal(t, 5, o.attempts)
+		})
+	}
+}
+
 func TestTheTokenOfAnAppFindsItsTicket(t *testing.T) {
 	g, cfg := gitHub(t)
 	g.OfApp()
@@ -372,6 +392,9 @@ func TestWhatGitHubRefusesIsTold(t *testing.T) {
 		"a field that is none": {func(g *standin.GitHub, _ *activities.Ticket) {
 			g.Fail(standin.Fault{Path: "POST", Status: 422, Body: `{"message":"Validation Failed","errors":[{"field":"title","code":"missing_field"},"and more"]}`})
 		}, []string{"422", "missing_field", "and more"}},
+		"not understood": {func(g *standin.GitHub, _ *activities.Ticket) {
+			g.Fail(standin.Fault{Path: "POST", Status: 400, Body: `{"message":"Problems parsing JSON"}`})
+		}, []string{"400", "parsing"}},
 		"not allowed": {func(g *standin.GitHub, _ *activities.Ticket) {
 			g.Fail(standin.Fault{Path: "POST", Status: 403, Body: `{"message":"Resource not accessible by personal access token"}`})
 		}, []string{"403", "not accessible", config.GitHubToken}},
