@@ -109,7 +109,7 @@ func ofFile(variable string, err error) error {
 type fileError struct{ error }
 
 // Is reports whether target is [ErrFile], for [errors.Is].
-func (e fileError) Is(target error) bool { return target == ErrFile }
+func (fileError) Is(target error) bool { return target == ErrFile }
 
 // Unwrap returns what is wrong.
 func (e fileError) Unwrap() error { return e.error }

@@ -94,4 +94,18 @@ func TestAChannelIsFoundOnAnyPageOfAWorkspace(t *testing.T) {
 		}
 		want(t, checked(t, o, "Slack"), status, missing...)
 	}
+	t.Run("and no further", func(t *testing.T) {
+		all := channels(2500)
+		slices.Reverse(all)
+		s, err := standin.StartSlack(standin.SlackOptions{Token: "xoxb-right", Channels: all})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		o := config.Outside{SlackAPIURL: s.URL + "/api", SlackChannel: "#sentry", Secret: secretsOf(map[string]string{config.SlackToken: "xoxb-right"})}
+		want(t, checked(t, o, "Slack"), outside.Ready)
+		if n := len(s.Received()); n != 2 { // with auth.test
+			t.Errorf("Slack was asked %d times", n)
+		}
+	})
 }
