@@ -165,7 +165,7 @@ func TestActivitiesAreRepeatedAsTheirPolicySays(t *testing.T) {
 	unending := define(func(ctx workflow.Context, _ triage.Envelope) (string, error) {
 		var out string
 		start := workflow.Now(ctx)
-		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Second, RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Minute, BackoffCoefficient: 1}})
+		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute, RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Minute, BackoffCoefficient: 1}})
 		err := workflow.ExecuteActivity(ctx, lookup, "in").Get(ctx, &out)
 		return out + " after " + workflow.Now(ctx).Sub(start).String(), err
 	})
