@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,42 @@ func TestWhatIsDone(t *testing.T) {
 				t.Errorf("the card says of it being a test: %t", d.Card.Test)
 			}
 		})
+	}
+}
+
+// The table in docs/triage.md is that of the code.
+func TestWhatIsDoneIsAsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/triage.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| event | what the run does |\n|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	words := map[string]string{
+		activities.EffectPage: "pages,", activities.EffectResolve: "resolves the page", activities.EffectSlack: "posts,", activities.EffectWebhook: "tells the webhook",
+		activities.EffectTicket: "makes a ticket", activities.EffectLink: "links the run",
+	}
+	seen := 0
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		event, does := strings.Trim(strings.TrimPrefix(strings.TrimSpace(cells[1]), "`sentry."), "`"), strings.TrimSpace(cells[2])+","
+		switch event {
+		case "issue.unresolved", "event_alert.triggered":
+			continue // told in words of their own
+		}
+		seen++
+		done := map[string]bool{}
+		for _, step := range decide(on(t, everything), t, activities.Case{Envelope: delivered(t, event)}).Steps {
+			done[step.Effect] = step.Skipped == ""
+		}
+		for effect, word := range words {
+			if documented := strings.Contains(does, word); documented != done[effect] {
+				t.Errorf("of %s %s is %t, and documented: %t", event, effect, done[effect], documented)
+			}
+		}
+	}
+	if seen < 5 {
+		t.Errorf("there are %d rows", seen)
 	}
 }
 
