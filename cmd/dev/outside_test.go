@@ -1,12 +1,16 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"maps"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"go.temporal.io/sdk/client"
 
 	"sentry-temporal/activities"
+	"sentry-temporal/internal/standin"
 	"sentry-temporal/internal/starter"
 )
 
@@ -48,5 +52,53 @@ func awaitRun(t *testing.T, at addresses, run starter.Run) {
 	defer c.Close()
 	if err := c.GetWorkflow(t.Context(), run.WorkflowID, run.RunID).Get(t.Context(), nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// played has the stand-ins what the demo's story leads to, but for its end: no page is open then.
+func played(t *testing.T) (addresses, *standin.All) {
+	t.Helper()
+	s := quietStack(t.TempDir())
+	systems := standIns(t, "sentry")
+	s.outside = systems.Outside
+	at := start(t, s)
+	c, err := client.DialContext(t.Context(), client.Options{HostPort: at.temporal})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	d := demonstration{url: at.webhook("sentry"), temporal: c, outside: systems, out: io.Discard}
+	deliveries := story(false)
+	if err := d.play(t.Context(), deliveries[:len(deliveries)-1]); err != nil {
+		t.Fatal(err)
+	}
+	return at, systems.standins
+}
+
+func TestPagesOfStandInsInABrowser(t *testing.T) {
+	_, standins := played(t)
+	b := openBrowser(t)
+	for name, page := range map[string]struct{ url, has string }{
+		"all":       {standins.URL, "PagerDuty"},
+		"Slack":     {standins.Slack.URL, "CartTotalMismatch"},
+		"PagerDuty": {standins.PagerDuty.URL, "CartTotalMismatch"},
+		"GitHub":    {standins.GitHub.URL, "CartTotalMismatch"},
+		"Webhook":   {standins.Webhook.URL, "CartTotalMismatch"},
+		"Sentry":    {standins.Sentry.URL, "BACKEND-1A"},
+	} {
+		for _, width := range []int64{1280, 390} {
+			t.Run(fmt.Sprintf("%s, %d pixels wide", name, width), func(t *testing.T) {
+				before := b.t
+				b.t = t
+				t.Cleanup(func() { b.t = before })
+				b.do(chromedp.EmulateViewport(width, 844), chromedp.Navigate(page.url+"/"))
+				b.await(has(page.has))
+				if wide := value(b, chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); wide > width {
+					t.Errorf("the page is %d pixels wide", wide)
+				}
+				checkAccessibility(b)
+				b.quiet()
+			})
+		}
 	}
 }

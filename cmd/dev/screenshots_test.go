@@ -2,14 +2,12 @@ package main
 
 import (
 	"flag"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/chromedp"
-	"go.temporal.io/sdk/client"
 )
 
 var takeScreenshots = flag.Bool("screenshots", false, "take the pictures in docs/ anew")
@@ -55,31 +53,17 @@ func TestScreenshotsOfMessages(t *testing.T) {
 	if !*takeScreenshots {
 		t.Skip("`make screenshots` takes them")
 	}
-	s := quietStack(t.TempDir())
-	systems := standIns(t, "sentry")
-	s.outside = systems.Outside
-	at := start(t, s)
-	c, err := client.DialContext(t.Context(), client.Options{HostPort: at.temporal})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	d := demonstration{url: at.webhook("sentry"), temporal: c, outside: systems, out: io.Discard}
-	deliveries := story(false)
-	// Without its end, of which PagerDuty's page would be.
-	if err := d.play(t.Context(), deliveries[:len(deliveries)-1]); err != nil {
-		t.Fatal(err)
-	}
+	at, standins := played(t)
 	b := openBrowser(t)
 	for _, picture := range []struct {
 		name, url, of string
 		width         int64
 	}{
-		{"slack-card", systems.standins.Slack.URL, ".message", 760},
-		{"slack", systems.standins.Slack.URL, ".channel", 760},
-		{"pagerduty", systems.standins.PagerDuty.URL, "article:last-of-type", 760},
-		{"github", systems.standins.GitHub.URL, "article", 760},
-		{"sentry", systems.standins.Sentry.URL, "article", 760},
+		{"slack-card", standins.Slack.URL, ".message", 760},
+		{"slack", standins.Slack.URL, ".channel", 760},
+		{"pagerduty", standins.PagerDuty.URL, "article:last-of-type", 760},
+		{"github", standins.GitHub.URL, "article", 760},
+		{"sentry", standins.Sentry.URL, "article", 760},
 		{"worker", at.worker, "main", 1280},
 	} {
 		b.do(chromedp.EmulateViewport(picture.width, 900), chromedp.Navigate(picture.url+"/"))
