@@ -44,7 +44,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	)
 	flags.Usage = func() {
 		fmt.Fprint(stderr, "Usage: dev [flags]\n       dev demo\n       dev new-workflow name [event]\n\n"+
-			"LIVE=1 in the environment acts on the real Slack, PagerDuty, GitHub and Sentry, ALL=1 has the demo send every sample.\n\n")
+			"LIVE=1 in the environment acts on the real Slack, PagerDuty, GitHub and Sentry, ALL=1 has the demo send every sample.\n"+
+			"LISTEN_ADDR, ADMIN_ADDR and WORKER_ADMIN_ADDR are where webhooks arrive and the pages of ingress and worker, 127.0.0.1:0 at a free port.\n\n")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {

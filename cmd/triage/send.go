@@ -58,7 +58,8 @@ func newSend() *cobra.Command {
 		Use:   "send <resource.action>...",
 		Short: "Send signed sample deliveries, as Sentry does",
 		Long: `Signs a sample delivery for each name, as in issue.created, and posts it. Each
-send has ids of its own, so two sends are two different issues. A delivery that
+send has ids of its own, so two sends are two different issues, but for those
+under one Request-ID: they are one delivery that comes again. A delivery that
 is not taken is a failure.`,
 		Example: `  triage send issue.created
   triage send --request-id again -n 2 issue.created
@@ -115,10 +116,13 @@ func (s *sending) send(ctx context.Context, names []string, stdout io.Writer) er
 	}
 	refused := 0
 	for _, name := range names {
+		var body []byte
 		for range s.count {
-			body, err := bodyOf(name, s.bodyFile)
-			if err != nil {
-				return err
+			// Under one Request-ID it is one delivery that comes again.
+			if body == nil || s.requestID == "" {
+				if body, err = bodyOf(name, s.bodyFile); err != nil {
+					return err
+				}
 			}
 			resource, _, _ := strings.Cut(name, ".")
 			d := hook.Delivery{URL: s.url, Secret: secret, Resource: resource, RequestID: s.requestID, Body: body, Wait: s.wait}

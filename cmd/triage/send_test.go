@@ -73,9 +73,10 @@ func TestEachSendIsAnotherIssueUnlessToldOtherwise(t *testing.T) {
 
 	url, got = receiver(t, http.StatusAccepted)
 	succeed(t, "send", "--url", url, "-n", "3", "--request-id", "mine", "issue.created")
-	for _, r := range got() {
-		if id := r.header.Get(sentry.HeaderRequestID); id != "mine" {
-			t.Errorf("the Request-ID is %q", id)
+	all := got()
+	for _, r := range all {
+		if id := r.header.Get(sentry.HeaderRequestID); id != "mine" || !bytes.Equal(r.body, all[0].body) {
+			t.Errorf("the Request-ID is %q, and the body as the first: %v", id, bytes.Equal(r.body, all[0].body))
 		}
 	}
 }
