@@ -107,7 +107,7 @@ func TestActivitiesReachWhatIsConfiguredAndThePageShowsIt(t *testing.T) {
 	if err != nil || answer.StatusCode != http.StatusOK {
 		t.Fatalf("answered %d, %v", answer.StatusCode, err)
 	}
-	for _, part := range []string{"reaches_out", "reaching", "PagerDuty, by the key in TRIAGE_PAGERDUTY_ROUTING_KEY", "TRIAGE_GITHUB_REPO: is of no use without"} {
+	for _, part := range []string{"reaches_<wbr>out", "reaching", "PagerDuty, by the key in TRIAGE_PAGERDUTY_ROUTING_KEY", "TRIAGE_GITHUB_REPO is of no use without"} {
 		if !strings.Contains(string(page), part) {
 			t.Errorf("the page has no %q", part)
 		}

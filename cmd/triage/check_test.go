@@ -140,7 +140,7 @@ func TestCheckAsksTheOutsideSystemsOfTheWorker(t *testing.T) {
 	}
 	configured(t, "TRIAGE_SLACK_CHANNEL=#other", "TRIAGE_GITHUB_REPO=acme/pay")
 	status, findings = findingsOf(t, "worker")
-	if status != exitNo || !has(findings, statusError, "worker", "Slack", "invite") || !has(findings, statusError, "worker", "GitHub", "TRIAGE_GITHUB_REPO: is of no use without") {
+	if status != exitNo || !has(findings, statusError, "worker", "Slack", "invite") || !has(findings, statusError, "worker", "GitHub", "TRIAGE_GITHUB_REPO is of no use without") {
 		t.Errorf("it exits with %d: %v", status, findings)
 	}
 	if _, findings = findingsOf(t, "ingress"); has(findings, statusError, "worker", "Slack", "") {

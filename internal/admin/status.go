@@ -435,8 +435,14 @@ func ageText(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-// breakable returns the parts of a name between which a line may break.
-func breakable(name string) []string { return strings.SplitAfter(name, ".") }
+// breakable returns the parts of the name of an event or a workflow between which a line
+// may break.
+func breakable(name string) []string {
+	if strings.Contains(name, ".") {
+		return strings.SplitAfter(name, ".")
+	}
+	return strings.SplitAfter(name, "_")
+}
 
 // linesOf returns the first lines of what is wrong with a file.
 func linesOf(problem string) []string {

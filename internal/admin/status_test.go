@@ -318,7 +318,7 @@ func TestThePageShowsTheConfiguration(t *testing.T) {
 	page := w.page(t, "")
 	has(t, page,
 		"https://hooks.example.com/in/webhooks/sentry", "https://hooks.example.com/in/webhooks/mobile", "urgent", "2 valid", "1 valid",
-		`href="http://temporal.example:8233/namespaces/default/workflows"`, "page_on_call", "sentry.<wbr>issue.<wbr>*", "Answers", "none since the start",
+		`href="http://temporal.example:8233/namespaces/default/workflows"`, "page_<wbr>on_<wbr>call", "sentry.<wbr>issue.<wbr>*", "Answers", "none since the start",
 		"No verified delivery has come since the start", "nothing waits for Temporal", "nothing waits for you")
 	if strings.Contains(page, "PUBLIC_URL") {
 		t.Error("the page asks for PUBLIC_URL, which is set")

@@ -72,7 +72,7 @@ func TestThePageOfAWorkerShowsWhatItPollsAndReachesAndWhoIsTold(t *testing.T) {
 	}
 	has(t, page,
 		"Polls 1 of 2", "not polled", "the namespace is missing", "cloud", "urgent",
-		"pages_people", "issue.", "metric_alert.", "Answers",
+		"pages_<wbr>people", "issue.", "metric_alert.", "Answers",
 		"1 not ready", "the bot is not in #sentry", "TRIAGE_SLACK_TOKEN lacks the scope chat:write", "well-formed", "being checked", "not configured",
 		"payments", "projects pay-*", "levels fatal, error", "Slack #pay", "PagerDuty, by the key in PAY_KEY", "GitHub acme/pay",
 		"everyone", "everything", "Slack, by the webhook in ALL_SLACK", "webhook, to the address in ALL_HOOK",

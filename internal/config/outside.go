@@ -82,7 +82,7 @@ func EnvironmentSecret(variable string) (Secret, error) {
 	case file != "":
 		text, err := readSmall(file)
 		if err != nil {
-			return "", fileError{withoutValues(err)}
+			return "", fileError{fmt.Errorf("is read from %s_FILE: %w", variable, withoutValues(err))}
 		}
 		value = string(text)
 	}

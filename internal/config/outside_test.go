@@ -202,6 +202,12 @@ func TestASecretOfAFileIsThatWhichIsThereWhenItIsUsed(t *testing.T) {
 			t.Errorf("the key is another one: %v", err)
 		}
 	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.RoutingKey(o.PagerDutyVariable); err == nil || !strings.Contains(err.Error(), "TRIAGE_PAGERDUTY_ROUTING_KEY_FILE") || strings.Contains(err.Error(), path) {
+		t.Errorf("of a file that is gone it says %v", err)
+	}
 }
 
 // Whoever can start a run, or write a rule, names variables: no other secret of the

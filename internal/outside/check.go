@@ -175,8 +175,12 @@ func (w *Watch) check(ctx context.Context, i int, table *destinations.Table, log
 		return logged // checked for nothing
 	}
 	for _, p := range w.systems.Problems {
-		if w.ofCheck(p.Variable) == i && !slices.Contains(next.Missing, p.String()) {
-			next.Status, next.Missing = NotReady, append(next.Missing, p.String())
+		if w.ofCheck(p.Variable) != i {
+			continue
+		}
+		// The check may have found the same.
+		if line := p.Variable + " " + p.Text; !slices.Contains(next.Missing, line) {
+			next.Status, next.Missing = NotReady, append(next.Missing, line)
 		}
 	}
 	if more := len(next.Missing) - maxMissing; more > 0 {

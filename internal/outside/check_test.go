@@ -107,6 +107,13 @@ func TestWhatIsMalformedIsNotReady(t *testing.T) {
 	}
 }
 
+func TestWhatTheVariablesAndTheCheckBothSayIsSaidOnce(t *testing.T) {
+	o := config.NoOutside()
+	o.Secret = func(variable string) (config.Secret, error) { return "", errors.New("is not a token") }
+	o.Problems = []config.Problem{{Variable: config.GitHubToken, Text: "is not a token"}}
+	want(t, checked(t, o, "GitHub"), outside.NotReady, config.GitHubToken)
+}
+
 func TestSentryIsReadyWithATokenThatReadsAndWritesIssues(t *testing.T) {
 	for name, test := range map[string]struct {
 		scopes       []string
