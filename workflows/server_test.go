@@ -21,9 +21,11 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/temporalproto"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
 	sdk "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -50,8 +52,8 @@ func TestMain(m *testing.M) {
 	devservertest.Main(m, devserver.Options{Settings: []string{fmt.Sprintf("limit.historyCount.suggestContinueAsNew=%d", longHistory)}})
 }
 
-// temporal returns a client of the server.
-func temporal(t *testing.T) client.Client {
+// dial returns a client of the server.
+func dial(t *testing.T) client.Client {
 	t.Helper()
 	c, err := client.Dial(client.Options{
 		HostPort: devservertest.Server().Address, Identity: "history", DataConverter: starter.DataConverter(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
@@ -152,7 +154,7 @@ func ruleOf(t *testing.T) uint32 {
 }
 
 func TestEverythingIsDoneOnce(t *testing.T) {
-	c, stage := temporal(t), acttest.NewStage(t)
+	c, stage := dial(t), acttest.NewStage(t)
 	works(t, c, stage.Systems(0))
 	run := begin(t, c, "triage_sentry_issue", "sentry.issue.created", acttest.Body(t, "issue.created"))
 	o := end(t, run)
@@ -174,7 +176,7 @@ func TestEverythingIsDoneOnce(t *testing.T) {
 }
 
 func TestAPageEndsWithWhatItIsFor(t *testing.T) {
-	c, stage := temporal(t), acttest.NewStage(t)
+	c, stage := dial(t), acttest.NewStage(t)
 	works(t, c, stage.Systems(0))
 	for _, state := range []string{"critical", "resolved"} {
 		end(t, begin(t, c, "page_on_alert", "sentry.metric_alert."+state, rule(t, "metric_alert."+state)))
@@ -185,7 +187,7 @@ func TestAPageEndsWithWhatItIsFor(t *testing.T) {
 }
 
 func TestWhatIsResolvedBeforeItsPageWakesNobody(t *testing.T) {
-	c, stage := temporal(t), acttest.NewStage(t)
+	c, stage := dial(t), acttest.NewStage(t)
 	works(t, c, stage.Systems(0))
 	for _, state := range []string{"resolved", "critical"} {
 		end(t, begin(t, c, "page_on_alert", "sentry.metric_alert."+state, rule(t, "metric_alert."+state)))
@@ -228,7 +230,7 @@ func newGate(t *testing.T, word, to string) *gate {
 
 // The resolution is all done while the page is on its way: it found nothing to resolve.
 func TestAPageThatIsResolvedWhileItIsOnItsWayDoesNotStayOpen(t *testing.T) {
-	c, stage := temporal(t), acttest.NewStage(t)
+	c, stage := dial(t), acttest.NewStage(t)
 	g := newGate(t, `"trigger"`, stage.PagerDuty.URL)
 	stage.Config.PagerDutyURL = g.URL + "/v2/enqueue"
 	works(t, c, stage.Systems(0))
@@ -247,7 +249,7 @@ func TestAPageThatIsResolvedWhileItIsOnItsWayDoesNotStayOpen(t *testing.T) {
 
 // A workflow in the place of the one that keeps the notes, which nobody runs.
 func TestAPageDoesNotWaitForItsNote(t *testing.T) {
-	c, stage := temporal(t), acttest.NewStage(t)
+	c, stage := dial(t), acttest.NewStage(t)
 	key := activities.EffectKey("sentry", fmt.Sprintf("alert:%d", ruleOf(t)), activities.EffectPage, "1")
 	stuck, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: triage.LatestID(queue(t), key), TaskQueue: "nobody"}, triage.LatestType, triage.State{})
 	if err != nil {
@@ -271,10 +273,52 @@ func TestAPageDoesNotWaitForItsNote(t *testing.T) {
 	}
 }
 
+// noteless is a worker on which nothing can be noted.
+type noteless struct{ interceptor.WorkerInterceptorBase }
+
+func (*noteless) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	return &notelessInbound{interceptor.ActivityInboundInterceptorBase{Next: next}}
+}
+
+type notelessInbound struct {
+	interceptor.ActivityInboundInterceptorBase
+}
+
+func (i *notelessInbound) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	if activity.GetInfo(ctx).ActivityType.Name == triage.LatestType {
+		return nil, errDenied
+	}
+	return i.Next.ExecuteActivity(ctx, in)
+}
+
+var errDenied = temporal.NewNonRetryableApplicationError("the namespace takes no updates", "Denied", nil)
+
+func TestAPageOfWhichNothingCanBeNotedIsOpenedAndResolvedAndTheResultSaysWhatIsNotKnown(t *testing.T) {
+	c, stage := dial(t), acttest.NewStage(t)
+	w := sdk.New(c, queue(t), sdk.Options{
+		Interceptors:              []interceptor.WorkerInterceptor{triage.Interceptor(activities.All...), &noteless{}},
+		BackgroundActivityContext: outside.With(t.Context(), stage.Systems(0)),
+	})
+	triage.Register(w, workflows.All, activities.All...)
+	if err := w.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	for _, state := range []string{"critical", "resolved"} {
+		page := end(t, begin(t, c, "page_on_alert", "sentry.metric_alert."+state, rule(t, "metric_alert."+state))).Effects[0]
+		if page.Is != act.Done || !strings.Contains(page.Note, "not known: the namespace takes no updates") {
+			t.Errorf("%s: %+v", state, page)
+		}
+	}
+	if alerts := stage.PagerDuty.Alerts(); len(alerts) != 1 || alerts[0].Status != "resolved" {
+		t.Errorf("PagerDuty has %+v", alerts)
+	}
+}
+
 // What is noted is not lost when the workflow that keeps it goes on as a new run, even if
 // notes come just then.
 func TestWhatIsNotedOutlivesALongHistory(t *testing.T) {
-	c := temporal(t)
+	c := dial(t)
 	const many = 30
 	begun := time.Now()
 	notes := triage.New("notes", func(ctx workflow.Context, _ triage.Envelope) (int, error) {
@@ -316,7 +360,7 @@ func TestWhatIsNotedOutlivesALongHistory(t *testing.T) {
 func TestHistoryOfWhatKeepsNotes(t *testing.T) {
 	const file = "testdata/history.latest.json"
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && os.Getenv("TRIAGE_RECORD") == "1" {
-		c := temporal(t)
+		c := dial(t)
 		notes := triage.New("notes", func(ctx workflow.Context, _ triage.Envelope) (triage.State, error) {
 			at := time.Unix(1773745560, 0)
 			for _, s := range []triage.State{{Name: "open", At: at}, {Name: "resolved", At: at}, {Name: "open", At: at.Add(-time.Hour)}} {
@@ -346,7 +390,7 @@ func TestHistoryOfWhatKeepsNotes(t *testing.T) {
 }
 
 func TestWithNothingConfiguredARunIsAsSmallAsEver(t *testing.T) {
-	c := temporal(t)
+	c := dial(t)
 	works(t, c, nil)
 	for workflow, sample := range map[string]string{"triage_sentry_issue": "issue.created", "page_on_alert": "event_alert.triggered"} {
 		run := begin(t, c, workflow, "sentry."+sample, acttest.Body(t, sample))
@@ -364,7 +408,7 @@ func TestWithNothingConfiguredARunIsAsSmallAsEver(t *testing.T) {
 // A body is in the history once, however much is done.
 func TestTheHistoryOfARunThatActsIsHardlyLarger(t *testing.T) {
 	const most = 1.2
-	c, stage := temporal(t), acttest.NewStage(t)
+	c, stage := dial(t), acttest.NewStage(t)
 	random := make([]byte, 1<<20)
 	for i := range random {
 		random[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[rand.IntN(64)]
@@ -392,7 +436,7 @@ func TestTheHistoryOfARunThatActsIsHardlyLarger(t *testing.T) {
 
 // The worker comes back with other destinations, and without what the decision was made by.
 func TestARunUnderWayEndsAsDecidedWhateverIsConfiguredThen(t *testing.T) {
-	c, stage := temporal(t), acttest.NewStage(t)
+	c, stage := dial(t), acttest.NewStage(t)
 	g := newGate(t, `"trigger"`, stage.PagerDuty.URL)
 	stage.Config.PagerDutyURL = g.URL + "/v2/enqueue"
 	stage.Slack.Fail(standin.Fault{Times: -1, Status: http.StatusTooManyRequests})

@@ -52,15 +52,15 @@ func (e *Effect) page(ctx workflow.Context, d activities.Decision, step activiti
 	return pageErr
 }
 
-// noteResolved notes for all runs that the pages that d resolves are: the future is
-// ready when that is done, and has an error if they are open again since.
+// noteResolved notes for all runs that the pages that d resolves are: the future has the
+// newest state of them.
 func noteResolved(ctx workflow.Context, d activities.Decision, at time.Time) workflow.Future {
 	future, done := workflow.NewFuture(ctx)
 	for _, step := range d.Steps {
 		if step.Effect == activities.EffectResolve && step.Skipped == "" {
 			workflow.Go(ctx, func(ctx workflow.Context) {
 				newest, err := triage.Latest(ctx, step.Key, triage.State{Name: resolved, At: at})
-				done.Set(err == nil && newest.Name == open, nil)
+				done.Set(newest, err)
 			})
 			return future
 		}
@@ -70,17 +70,18 @@ func noteResolved(ctx workflow.Context, d activities.Decision, at time.Time) wor
 
 // resolve resolves a page, unless it was opened again after what this run tells of.
 func (e *Effect) resolve(ctx workflow.Context, step activities.Step, noted workflow.Future) error {
-	var again bool
-	if err := noted.Get(ctx, &again); err != nil {
-		return err
-	}
-	if again {
+	var newest triage.State
+	unknown := noted.Get(ctx, &newest)
+	if unknown == nil && newest.Name == open {
 		e.skip("it is open again by now")
 		return nil
 	}
 	var duty *activities.PagerDuty
 	accepted, err := triage.Do(ctx, duty.ResolvePage, activities.PageRef{Variable: step.To, Key: step.Key})
 	e.Name, e.Note = accepted.Key, accepted.Note
+	if unknown != nil {
+		e.add("whether it is open again since, or is about to be opened, is not known: " + reason(unknown))
+	}
 	return err
 }
 
