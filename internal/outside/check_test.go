@@ -109,7 +109,7 @@ func TestWhatIsMalformedIsNotReady(t *testing.T) {
 
 func TestWhatTheVariablesAndTheCheckBothSayIsSaidOnce(t *testing.T) {
 	o := config.NoOutside()
-	o.Secret = func(variable string) (config.Secret, error) { return "", errors.New("is not a token") }
+	o.Secret = func(string) (config.Secret, error) { return "", errors.New("is not a token") }
 	o.Problems = []config.Problem{{Variable: config.GitHubToken, Text: "is not a token"}}
 	want(t, checked(t, o, "GitHub"), outside.NotReady, config.GitHubToken)
 }
