@@ -14,6 +14,7 @@ import (
 
 	"sentry-temporal/cmd/internal/hook"
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/standin"
 	"sentry-temporal/internal/starter"
 )
 
@@ -41,6 +42,40 @@ func TestTheDemoNoticesWhatIsNotSo(t *testing.T) {
 			t.Errorf("it noticed %v", d.wrong)
 		}
 	})
+}
+
+// With LIVE=1 it is the environment that says what is acted on.
+func TestTheDemoActsOnWhatIsConfiguredIfItIsToldSo(t *testing.T) {
+	real, err := standin.StartAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(real.Close)
+	o := real.Outside("sentry")
+	for variable, value := range map[string]string{
+		"LIVE":                "1",
+		"SENTRY_ORGANIZATION": o.Sentry["sentry"].Organization, "SENTRY_API_URL": o.Sentry["sentry"].URL,
+		"TRIAGE_SLACK_CHANNEL": o.SlackChannel, "TRIAGE_SLACK_API_URL": o.SlackAPIURL, "TRIAGE_PAGERDUTY_URL": o.PagerDutyURL,
+		"TRIAGE_GITHUB_REPO": o.GitHubRepo, "TRIAGE_GITHUB_API_URL": o.GitHubAPIURL,
+	} {
+		t.Setenv(variable, value)
+	}
+	for _, variable := range []string{"SENTRY_API_TOKEN", config.SlackToken, config.PagerDutyRoutingKey, config.GitHubToken, config.WebhookURL, config.WebhookSecret} {
+		secret, err := o.Secret(variable)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv(variable, secret.Reveal())
+	}
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"demo"}, &out, io.Discard); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	for effect, n := range (outside{o, real}).present() {
+		if n == 0 {
+			t.Errorf("it did not have the effect %s:\n%s", effect, &out)
+		}
+	}
 }
 
 // The demo waits for its runs only as long as it may, and then names the one that is left.
