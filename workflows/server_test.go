@@ -274,7 +274,9 @@ func TestAPageDoesNotWaitForItsNote(t *testing.T) {
 }
 
 // noteless is a worker on which nothing can be noted.
-type noteless struct{ interceptor.WorkerInterceptorBase }
+type noteless struct {
+	interceptor.WorkerInterceptorBase
+}
 
 func (*noteless) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
 	return &notelessInbound{interceptor.ActivityInboundInterceptorBase{Next: next}}
