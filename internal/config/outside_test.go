@@ -231,6 +231,12 @@ func TestAVariableThatSomebodyNamesHasToHaveTheFormOfWhatItIsUsedAs(t *testing.T
 			}
 		}
 	}
+	for length, is := range map[int]bool{2000: true, 2001: false} {
+		const begin = "https://events.example/"
+		t.Setenv("PAGER_LENGTH", begin+strings.Repeat("a", length-len(begin)))
+		_, err := o.Address("PAGER_LENGTH")
+		check(t, "a long text is an address", err == nil, is)
+	}
 	if _, err := o.Address("PAGER_NOWHERE"); !errors.Is(err, config.ErrNotSet) {
 		t.Errorf("the error is %v", err)
 	}
