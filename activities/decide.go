@@ -3,6 +3,7 @@ package activities
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -33,6 +34,8 @@ type Decision struct {
 	At           time.Time `json:"at,omitzero"` // when it became what it is: see triage.Latest
 	Unread       []string  `json:"unread,omitempty"`
 	Missing      []string  `json:"missing,omitempty"` // effects that are not configured
+	// Untold says that it is urgent and no destination matches.
+	Untold bool `json:"untold,omitempty"`
 	// Problem says why nothing could be decided, which may be mended: the destinations
 	// are not known.
 	Problem string `json:"problem,omitempty"`
@@ -292,6 +295,7 @@ func (d *Decision) tell(f found, table *destinations.Table, systems *outside.Sys
 		d.ticket(f, destination)
 	} else {
 		d.Steps = append(d.Steps, Step{Effect: EffectSlack, Skipped: nobody})
+		d.Untold = !table.Empty() && slices.Contains(outside.Urgent, d.Severity)
 	}
 	switch _, reached := systems.Sentry[f.Integration]; {
 	case !f.issue || f.IssueID == "":

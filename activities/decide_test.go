@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -393,5 +394,42 @@ func TestADecisionIsBounded(t *testing.T) {
 				t.Errorf("of %s %d bytes are decided", event, size)
 			}
 		}
+	}
+}
+
+// Else nobody would see that a file has no rule for it.
+func TestWhatIsUrgentAndForNobodyIsMarked(t *testing.T) {
+	table, err := destinations.Parse([]byte("destinations:\n  - name: web\n    match: {projects: [web]}\n    slack: \"#web\"\n"), config.NoOutside())
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(table *destinations.Table) context.Context {
+		return outside.With(t.Context(), &outside.Systems{Outside: everything, Destinations: func() (*destinations.Table, error) { return table, nil }})
+	}
+	for name, tt := range map[string]struct {
+		ctx   context.Context
+		level string
+		want  bool
+	}{
+		"urgent, and for nobody":         {of(table), fatal, true},
+		"not urgent":                     {of(table), `"level":"info"`, false},
+		"urgent, and somebody is told":   {on(t, everything), fatal, false},
+		"there is no destination at all": {of(destinations.None()), fatal, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if d := decide(tt.ctx, t, activities.Case{Envelope: delivered(t, "issue.created", err0r, tt.level, `"priority":"high"`, `"priority":"low"`)}); d.Untold != tt.want {
+				t.Errorf("it is %s and marked: %t", d.Severity, d.Untold)
+			}
+		})
+	}
+}
+
+func TestTheEffectsThatAreCountedAreAll(t *testing.T) {
+	all := []string{
+		activities.EffectPage, activities.EffectResolve, activities.EffectSlack, activities.EffectSlackHook, activities.EffectWebhook,
+		activities.EffectTicket, activities.EffectLink,
+	}
+	if !slices.Equal(outside.Effects, all) || !slices.Equal(outside.Urgent, []string{activities.Critical, activities.High}) {
+		t.Errorf("counted are %v, of %v", outside.Effects, outside.Urgent)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.temporal.io/sdk/activity"
+
+	"sentry-temporal/internal/outside"
 )
 
 // EffectKey names one effect: the same in every attempt, and in the run that takes it
@@ -23,6 +25,13 @@ func EffectKey(integration, subject, effect, episode string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:])
 }
+
+// What is counted of runs, see [outside.CountFromZero].
+const (
+	MetricNobodyTold    = outside.MetricNobodyTold
+	MetricEffectsFailed = outside.MetricEffectsFailed
+	LabelEffect         = outside.LabelEffect
+)
 
 // What an attempt of an activity can tell the next one, see remember.
 const (

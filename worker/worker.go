@@ -84,6 +84,7 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 	if err := told.Instrument(&cfg.Temporal.Client); err != nil {
 		return err
 	}
+	outside.CountFromZero(cfg.Temporal.Client.MetricsHandler)
 	connections, err := starter.Connect(cfg.Temporal, cfg.Integrations, log)
 	if err != nil {
 		return err

@@ -125,6 +125,10 @@ type Effect struct {
 // day. It fails if nothing could be done of what was to be done.
 func Carry(ctx workflow.Context, d activities.Decision) (Outcome, error) {
 	o := Outcome{Severity: d.Severity, Why: d.Why, Destination: d.Destination, Missing: d.Missing, Unread: d.Unread, Effects: make([]Effect, len(d.Steps))}
+	if d.Untold {
+		workflow.GetLogger(ctx).Warn("it is urgent, and nobody is told: no destination matches", "severity", d.Severity, "project", d.Card.Project)
+		workflow.GetMetricsHandler(ctx).Counter(activities.MetricNobodyTold).Inc(1)
+	}
 	at := when(ctx, d)
 	resolved := noteResolved(ctx, d, at)
 	all := workflow.NewWaitGroup(ctx)
@@ -213,6 +217,7 @@ func (e *Effect) skip(why string) { e.Is, e.Why = Skipped, why }
 func (e *Effect) fail(ctx workflow.Context, err error) {
 	e.Is, e.Why = Failed, reason(err)
 	workflow.GetLogger(ctx).Error("an effect failed", "effect", e.Effect, "to", e.To, "reason", e.Why)
+	workflow.GetMetricsHandler(ctx).WithTags(map[string]string{activities.LabelEffect: e.Effect}).Counter(activities.MetricEffectsFailed).Inc(1)
 }
 
 // failure is the error of a run of which nothing is done, and something has failed.
