@@ -58,8 +58,22 @@ const (
 )
 
 // Start starts a dev server and returns when it is healthy. A port that is in
-// use is an error that names it.
+// use is an error that names it. A free one may be somebody else's by the time that the
+// server listens there, and then another one is tried.
 func Start(ctx context.Context, o Options) (*Server, error) {
+	const tries = 3
+	for try := 1; ; try++ {
+		s, err := start(ctx, o)
+		if !errors.Is(err, errEnded) || o.Port != 0 && o.UIPort != 0 || try == tries {
+			return s, err
+		}
+	}
+}
+
+// errEnded says that a server has ended before it was healthy.
+var errEnded = errors.New("the server ended")
+
+func start(ctx context.Context, o Options) (*Server, error) {
 	binary, err := Binary()
 	if err != nil {
 		return nil, err
@@ -139,7 +153,7 @@ func (s *Server) await(ctx context.Context, healthy func(context.Context, client
 		}
 		select {
 		case <-s.exited:
-			return errors.New("the server ended: " + s.cmd.ProcessState.String())
+			return fmt.Errorf("%w: %s", errEnded, s.cmd.ProcessState)
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), err)
 		case <-time.After(50 * time.Millisecond):

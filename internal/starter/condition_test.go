@@ -123,3 +123,4 @@ type replaying struct {
 }
 
 func (replaying) RegisterDynamicActivity(any, activity.DynamicRegisterOptions) {}
+func (replaying) RegisterActivityWithOptions(any, activity.RegisterOptions)    {}

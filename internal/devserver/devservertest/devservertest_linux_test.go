@@ -104,3 +104,36 @@ func TestNothingIsLeftOfAServerThatKeepsNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A port is free when it is looked for, and somebody else may have it a moment later.
+func TestAServerThatEndsAtOnceIsStartedAgainOnOtherPorts(t *testing.T) {
+	binary, err := devserver.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		ends int // so many times
+		ok   bool
+	}{"once": {1, true}, "always": {100, false}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			script := fmt.Sprintf("#!/bin/sh\necho x >>started\n[ $(wc -l <started) -gt %d ] || exit 2\nexec '%s' \"$@\"\n", tt.ends, binary)
+			for file, text := range map[string]string{"go.mod": "module x\n", "bin/temporal": script} {
+				if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o700); err != nil { //nolint:gosec // it is run
+					t.Fatal(err)
+				}
+			}
+			t.Chdir(dir)
+			server, err := devserver.Start(t.Context(), devserver.Options{})
+			if server != nil {
+				server.Kill()
+			}
+			if (err == nil) != tt.ok {
+				t.Errorf("it is started: %v", err)
+			}
+		})
+	}
+}
