@@ -403,21 +403,19 @@ func TestWhatIsUrgentAndForNobodyIsMarked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	of := func(table *destinations.Table) context.Context {
-		return outside.With(t.Context(), &outside.Systems{Outside: everything, Destinations: func() (*destinations.Table, error) { return table, nil }})
-	}
 	for name, tt := range map[string]struct {
-		ctx   context.Context
+		table *destinations.Table
 		level string
 		want  bool
 	}{
-		"urgent, and for nobody":         {of(table), fatal, true},
-		"not urgent":                     {of(table), `"level":"info"`, false},
-		"urgent, and somebody is told":   {on(t, everything), fatal, false},
-		"there is no destination at all": {of(destinations.None()), fatal, false},
+		"urgent, and for nobody":         {table, fatal, true},
+		"not urgent":                     {table, `"level":"info"`, false},
+		"urgent, and somebody is told":   {destinations.FromVariables(everything), fatal, false},
+		"there is no destination at all": {destinations.None(), fatal, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if d := decide(tt.ctx, t, activities.Case{Envelope: delivered(t, "issue.created", err0r, tt.level, `"priority":"high"`, `"priority":"low"`)}); d.Untold != tt.want {
+			ctx := outside.With(t.Context(), &outside.Systems{Outside: everything, Destinations: func() (*destinations.Table, error) { return tt.table, nil }})
+			if d := decide(ctx, t, activities.Case{Envelope: delivered(t, "issue.created", err0r, tt.level, `"priority":"high"`, `"priority":"low"`)}); d.Untold != tt.want {
 				t.Errorf("it is %s and marked: %t", d.Severity, d.Untold)
 			}
 		})

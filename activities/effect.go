@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	"go.temporal.io/sdk/activity"
@@ -17,10 +18,8 @@ import (
 // key is empty, which no activity takes, so that nothing is taken for something else.
 func EffectKey(integration, subject, effect, episode string) string {
 	parts := []string{integration, subject, effect, episode}
-	for _, part := range parts {
-		if part == "" {
-			return ""
-		}
+	if slices.Contains(parts, "") {
+		return ""
 	}
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:])

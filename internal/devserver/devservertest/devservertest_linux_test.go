@@ -122,7 +122,7 @@ func TestAServerThatEndsAtOnceIsStartedAgainOnOtherPorts(t *testing.T) {
 				if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o700); err != nil {
 					t.Fatal(err)
 				}
-				if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o700); err != nil { //nolint:gosec // it is run
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o700); err != nil {
 					t.Fatal(err)
 				}
 			}
