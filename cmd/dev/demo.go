@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
@@ -56,6 +57,10 @@ func demo(ctx context.Context, stdout io.Writer) error {
 			return err
 		}
 		defer c.Close()
+		// How long runs take is told: not how long a worker takes to start.
+		if err := awaitPollers(ctx, c, s.ingress.Integrations[0].TaskQueue); err != nil {
+			return err
+		}
 		d := demonstration{url: at.webhook("sentry"), temporal: c, outside: systems, out: stdout}
 		// What is real may know the issue of the samples from the last time.
 		deliveries := story(systems.standins == nil)
@@ -69,6 +74,21 @@ func demo(ctx context.Context, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "\n%d deliveries sent, %d not as they should be\n", d.sent, len(d.wrong))
 		return errors.Join(d.wrong...)
 	})
+}
+
+// awaitPollers waits until a worker polls a task queue.
+func awaitPollers(ctx context.Context, c client.Client, queue string) error {
+	for {
+		described, err := c.DescribeTaskQueue(ctx, queue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
+		if err == nil && len(described.GetPollers()) > 0 {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("no worker polls: %w", context.Cause(ctx))
+		}
+	}
 }
 
 // told is a delivery, by the name of its sample.

@@ -7,8 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
-	"time"
 
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
@@ -70,7 +68,7 @@ func (a addresses) webhook(integration string) string {
 	return a.public + "/webhooks/" + integration
 }
 
-// run starts everything, calls use when the worker works, and stops everything when use returns: what
+// run starts everything, calls use, and stops everything when use returns: what
 // depends on Temporal first, Temporal last. A part that ends by itself ends
 // use's context and is the error.
 func (s stack) run(ctx context.Context, use func(context.Context, addresses) error) error {
@@ -137,40 +135,15 @@ func (s stack) run(ctx context.Context, use func(context.Context, addresses) err
 	})
 	group.Go(func() error {
 		defer stop()
-		at := addresses{
+		return use(ctx, addresses{
 			temporal: temporal.Address,
 			ui:       temporal.UIURL,
 			public:   "http://" + public.Addr().String(),
 			admin:    "http://" + admin.Addr().String(),
 			worker:   "http://" + workerAdmin.Addr().String(),
-		}
-		if err := awaitReady(ctx, at.worker); err != nil {
-			return err
-		}
-		return use(ctx, at)
+		})
 	})
 	return group.Wait()
-}
-
-// awaitReady waits until the program with an admin address does its work.
-func awaitReady(ctx context.Context, address string) error {
-	for {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/readyz", http.NoBody)
-		if err != nil {
-			return err
-		}
-		if answer, err := http.DefaultClient.Do(r); err == nil {
-			_ = answer.Body.Close() // it has nothing that matters
-			if answer.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // addAttributes does what triage setup does.
