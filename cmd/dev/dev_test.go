@@ -18,6 +18,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"sentry-temporal/cmd/internal/hook"
@@ -392,4 +393,37 @@ func withoutOurs(environ []string) []string {
 		}
 	}
 	return kept
+}
+
+// Two in one folder would write into one log and one database.
+func TestASecondDevLeavesTheFilesOfTheFirstAlone(t *testing.T) {
+	dir := t.TempDir()
+	first, err := lock(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	log := filepath.Join(dir, "temporal.log")
+	if err := os.WriteFile(log, []byte("of the first"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, variable := range []string{"LISTEN_ADDR", "ADMIN_ADDR", "WORKER_ADMIN_ADDR"} {
+		t.Setenv(variable, "127.0.0.1:0")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // that it ran until then is an error, too
+	defer cancel()
+	err = run(ctx, []string{"-dir", dir, "-temporal-port", "0", "-ui-port", "0"}, io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), log) || !strings.Contains(err.Error(), "-dir") {
+		t.Errorf("the error is %v", err)
+	}
+	entries, _ := os.ReadDir(dir)
+	if text, _ := os.ReadFile(log); string(text) != "of the first" || len(entries) != 2 {
+		t.Errorf("the log has %q, and there are %v", text, entries)
+	}
+	first.Close()
+	again, err := lock(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatalf("it is locked by one that has ended: %v", err)
+	}
+	again.Close()
 }

@@ -81,7 +81,13 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	output, err := os.Create(filepath.Join(dir, "temporal.log"))
+	logFile := filepath.Join(dir, "temporal.log")
+	locked, err := lock(filepath.Join(dir, "lock"))
+	if err != nil {
+		return fmt.Errorf("%s is that of a dev that runs (the log of its Temporal is %s): stop it, or start this one with another -dir, and with other ports: %w", dir, logFile, err)
+	}
+	defer locked.Close()
+	output, err := os.Create(logFile)
 	if err != nil {
 		return err
 	}
