@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -24,6 +25,16 @@ func systemsOf(cfg config.Outside, told *destinations.Follower, environments map
 		systems.Pages[name] = environment.UIURL
 	}
 	return systems
+}
+
+// tellOutside logs that workflows can act on nothing, if that is so: whoever has set the
+// variables of other programs would wait for messages that never come.
+func tellOutside(ctx context.Context, systems *outside.Systems, log *slog.Logger) {
+	table, err := systems.Destinations()
+	if err == nil && table.Empty() && len(systems.Sentry) == 0 {
+		log.InfoContext(ctx, "no outside system is configured, so workflows only look at what comes",
+			"variables", "TRIAGE_*, DESTINATIONS_FILE and, by integration, *_API_TOKEN")
+	}
 }
 
 // measureDestinations measures how it is with the destinations whenever the metrics are

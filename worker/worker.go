@@ -98,6 +98,7 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 		return err
 	}
 	systems := systemsOf(cfg.Outside, destined, connections.Environments())
+	tellOutside(ctx, systems, log)
 	start := func(environment starter.Environment, fatal func(error)) (stop func(), err error) {
 		return poll(outside.With(context.WithoutCancel(ctx), systems), environment, fatal, workflows, activities)
 	}
