@@ -144,6 +144,22 @@ func TestARefusedStartHasTheAttributesAskedForAgain(t *testing.T) {
 	}
 }
 
+// What is refused without any attribute, too, is refused for something else.
+func TestAStartThatIsRefusedWhateverItHasIsTriedTwice(t *testing.T) {
+	server := serve(t, &standIn{start: func(*workflowservice.StartWorkflowExecutionRequest) error {
+		return status.Error(codes.InvalidArgument, "it is not to be")
+	}}, nil)
+	s := startsOf(connect(t, server.address), slog.New(slog.DiscardHandler), all[:1]...)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // for one that goes on and on
+	defer cancel()
+	_, err := s.Start(ctx, envelope("sentry.issue.created", `{"data":{"issue":{"id":"1","level":"error"}}}`))
+	server.mu.Lock()
+	defer server.mu.Unlock()
+	if err == nil || server.starts != 2 {
+		t.Errorf("after %d starts the error is %v", server.starts, err)
+	}
+}
+
 // lister is a client of a namespace that notes when it is asked.
 type lister struct {
 	client.Client
