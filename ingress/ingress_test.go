@@ -375,8 +375,10 @@ func TestOneLogLineForEachDelivery(t *testing.T) {
 		want   map[string]any
 	}{
 		"not kept": {
-			starts: func(context.Context, sentry.Envelope) ([]starter.Run, error) { return nil, errors.New("the disk is full") },
-			want:   map[string]any{"level": "ERROR", "request_id": requestID, "integration": "sentry", "outcome": "failed", "status": 500.0},
+			starts: func(context.Context, sentry.Envelope) ([]starter.Run, error) {
+				return nil, errors.New("the disk is full")
+			},
+			want: map[string]any{"level": "ERROR", "request_id": requestID, "integration": "sentry", "outcome": "failed", "status": 500.0},
 		},
 		"taken": {want: map[string]any{
 			"level": "INFO", "request_id": requestID, "integration": "sentry", "event": "sentry.issue.created",
