@@ -29,7 +29,7 @@ type Follower struct {
 // none is. A file that cannot be used, or is not there, is in the log, and keeps nobody
 // from starting: there is no table until it is mended.
 func Open(outside config.Outside, log *slog.Logger) *Follower {
-	f := &Follower{outside: outside, log: log}
+	f := &Follower{outside: outside, log: log.With(telemetry.KeyVariable, Variable)}
 	if outside.DestinationsFile == "" {
 		f.table = FromVariables(outside)
 		return f

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,9 @@ const (
 	maxAnswer = 4 << 20
 	// maxReason bounds what is told of an answer that says no, in bytes.
 	maxReason = 300
+	// maxAtOnce bounds the requests under way to one host: a worker runs 1,000 activities at
+	// a time, and one system that hangs must not have them all.
+	maxAtOnce = 100
 	// What a system says of when to come again is taken between these.
 	minRetry, maxRetry = time.Second, time.Hour
 )
@@ -76,8 +80,13 @@ type Answer struct {
 }
 
 // Client sends requests. It follows no redirect, repeats nothing by itself, and bounds
-// time and answers.
-type Client struct{ http, public *http.Client }
+// time and answers, and how many requests are under way to one host: one more is not sent.
+type Client struct {
+	http, public *http.Client
+
+	mu    sync.Mutex
+	hosts map[string]int // requests under way
+}
 
 // NewClient returns a Client.
 func NewClient() *Client { return NewClientWithin(Timeout) }
@@ -95,7 +104,26 @@ func NewClientWithin(timeout time.Duration) *Client {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}
-	return &Client{client(func(*http.Transport) {}), client(publicOnly)}
+	return &Client{http: client(func(*http.Transport) {}), public: client(publicOnly), hosts: map[string]int{}}
+}
+
+// enter reports whether a request to a host may be sent. If so it ends with leave.
+func (c *Client) enter(host string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hosts[host] >= maxAtOnce {
+		return false
+	}
+	c.hosts[host]++
+	return true
+}
+
+func (c *Client) leave(host string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hosts[host]--; c.hosts[host] == 0 {
+		delete(c.hosts, host)
+	}
 }
 
 // Do sends r. With an answer that is no success it returns both, the answer and an
@@ -110,6 +138,13 @@ func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, &Error{Kind: Final, System: r.System, Reason: "its address is wrong"}
 	}
+	if !c.enter(request.URL.Host) {
+		return Answer{}, &Error{
+			Kind: NotSent, System: r.System, Retry: minRetry,
+			Reason: fmt.Sprintf("%d requests to it are under way, and one more is not sent", maxAtOnce),
+		}
+	}
+	defer c.leave(request.URL.Host)
 	request.GetBody = nil // else a lost connection has the transport send it again
 	maps.Copy(request.Header, r.Header)
 	through := c.http

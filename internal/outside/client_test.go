@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -212,4 +213,43 @@ func TestARequestIsSentOnceOnAConnectionThatBreaks(t *testing.T) {
 	_, err = client.Do(t.Context(), request)
 	require.Error(t, err)
 	assert.Equal(t, int32(2), requests.Load())
+}
+
+// Else all activities that a worker can run would wait for it, and pages with them.
+func TestAHostThatHangsHasABoundedShareOfTheRequests(t *testing.T) {
+	const most = 100
+	arrived, release := make(chan struct{}, 2*most), make(chan struct{})
+	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-release
+	}))
+	defer hanging.Close()
+	well := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer well.Close()
+	client := outside.NewClientWithin(time.Minute)
+	var waiting sync.WaitGroup
+	for range most {
+		waiting.Go(func() {
+			if _, err := client.Do(t.Context(), outside.Request{System: "Hanging", URL: hanging.URL}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range most {
+		<-arrived
+	}
+	soon, cancel := context.WithTimeout(t.Context(), time.Second) // for one that is sent
+	defer cancel()
+	_, err := client.Do(soon, outside.Request{System: "Hanging", URL: hanging.URL})
+	if e, ok := errors.AsType[*outside.Error](err); !ok || e.Kind != outside.NotSent || e.Retry == 0 {
+		t.Errorf("one more: %v", err)
+	}
+	if _, err := client.Do(t.Context(), outside.Request{System: "Well", URL: well.URL}); err != nil {
+		t.Errorf("another host: %v", err)
+	}
+	close(release)
+	waiting.Wait()
+	if _, err := client.Do(t.Context(), outside.Request{System: "Hanging", URL: hanging.URL}); err != nil {
+		t.Errorf("once it answers again: %v", err)
+	}
 }
