@@ -121,14 +121,14 @@ func (h *handler) deliver(c *gin.Context) {
 		Integration: clip(c.Param("integration")),
 	}
 	d.Known = h.Keyring.Has(c.Param("integration"))
-	key, err := h.take(c.Writer, c.Request, c.Param("integration"), wait, &d)
+	err := h.take(c.Writer, c.Request, c.Param("integration"), wait, &d)
 	if err == nil {
 		d.Outcome = string(starter.Overall(d.Runs))
 		if wait > 0 {
 			c.Header("Preference-Applied", fmt.Sprintf("wait=%d", wait/time.Second))
 		}
 		c.PureJSON(http.StatusAccepted, answer{
-			Status: starter.Status(d.Outcome), Event: d.Event, IdempotencyKey: key,
+			Status: starter.Status(d.Outcome), Event: d.Event, IdempotencyKey: d.Key,
 			Runs:    append([]starter.Run{}, d.Runs...), // [] in JSON, not null
 			Skipped: d.Skipped,
 		})
@@ -220,9 +220,8 @@ func (h *handler) log(ctx context.Context, d web.Delivery, level slog.Level, ref
 }
 
 // take is the way of a delivery: bound, verify, name, wrap, keep. It notes in d
-// what it learns and returns the idempotency key. Errors that are not a refusal
-// are bugs.
-func (h *handler) take(w http.ResponseWriter, r *http.Request, integration string, wait time.Duration, d *web.Delivery) (key string, err error) {
+// what it learns. Errors that are not a refusal are bugs.
+func (h *handler) take(w http.ResponseWriter, r *http.Request, integration string, wait time.Duration, d *web.Delivery) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &refusal{status: http.StatusInternalServerError, code: codeBug, words: web.InternalError, hint: hintBug, cause: fmt.Errorf("panic: %v", p), stack: string(debug.Stack())}
@@ -230,18 +229,19 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, integration strin
 	}()
 	body, err := h.verified(w, r, integration, d)
 	if err != nil {
-		return "", err
+		return err
 	}
 	d.Verified = true
 	web.Keep(r.Context())
 	event, err := sentry.EventName(r.Header.Get(sentry.HeaderResource), body)
 	if err != nil {
-		return "", &refusal{status: http.StatusBadRequest, words: err.Error(), hint: hintFor(err, r.Header)}
+		return &refusal{status: http.StatusBadRequest, words: err.Error(), hint: hintFor(err, r.Header)}
 	}
 	env := sentry.NewEnvelope(integration, event, r.Header, body, d.Time)
 	d.Event = event
 	delivery := sentry.DeliveryOf(env)
 	d.Subject = delivery.Subject
+	d.Key, d.Headers, d.Size = env.IdempotencyKey, env.Headers, len(body)
 
 	// Sentry hanging up must not stop what has begun.
 	left := max(answerTimeout-time.Since(d.Time), minKeepTimeout)
@@ -249,10 +249,10 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, integration strin
 	defer cancel()
 	taken, err := h.Inbox.Deliver(ctx, env, delivery, wait)
 	if err != nil {
-		return "", &refusal{status: http.StatusInternalServerError, words: "the delivery could not be kept, send it again", hint: hintNotKept, cause: err}
+		return &refusal{status: http.StatusInternalServerError, words: "the delivery could not be kept, send it again", hint: hintNotKept, cause: err}
 	}
-	d.Runs, d.Skipped = taken.Runs, taken.Skipped
-	return taken.Key, nil
+	d.Key, d.Runs, d.Skipped = taken.Key, taken.Runs, taken.Skipped
+	return nil
 }
 
 // preferredWait returns how long the sender would like to wait for the runs to

@@ -70,6 +70,10 @@ type Options struct {
 	// 15 min and 20.
 	GiveUpAfter    time.Duration
 	GiveUpAttempts int
+	// OnStarts is called with what became of the runs that an integration has planned
+	// in a namespace, n of them: a [starter.Status], or [Parked] of those for which
+	// their delivery was. It must be quick, and may be called concurrently. Default nil.
+	OnStarts func(integration, namespace, outcome string, n int)
 	// Extract gives the trace that a delivery was kept with to the context of
 	// its start. Default nil.
 	Extract func(ctx context.Context, trace string) context.Context
@@ -93,6 +97,9 @@ type Forwarder struct {
 	ended   bool                      // Run has: nothing more has an outcome here
 	lanes   map[Lane]LaneStats
 }
+
+// Parked is what became of planned runs that cannot be started without help.
+const Parked = "parked"
 
 type outcome struct {
 	runs []starter.Run
@@ -134,6 +141,9 @@ func New(j *journal.Journal, prepare Prepare, o Options) *Forwarder {
 	}
 	if o.Connection == nil {
 		o.Connection = func(integration string) (string, bool) { return integration, true }
+	}
+	if o.OnStarts == nil {
+		o.OnStarts = func(string, string, string, int) {}
 	}
 	if o.Extract == nil {
 		o.Extract = func(ctx context.Context, _ string) context.Context { return ctx }
@@ -353,7 +363,9 @@ func (f *Forwarder) park(ctx context.Context, i *item, code journal.Code, cause 
 	case err == nil:
 		f.o.Log.ErrorContext(ctx, "delivery parked", keyDeliveryID, i.id, telemetry.KeyIntegration, i.source.name,
 			telemetry.KeyNamespace, i.lane.name.Namespace, telemetry.KeyReason, string(code), telemetry.KeyError, brief(cause))
-	case !errors.Is(err, journal.ErrNotFound):
+	case errors.Is(err, journal.ErrNotFound):
+		return result{item: i, err: err}
+	default:
 		return result{item: i, err: fmt.Errorf("%w (%s)", err, cause.Error())} // err alone says what happens
 	}
 	f.announce(i.id, outcome{err: cause})
@@ -428,9 +440,19 @@ func recovered[T any](ctx context.Context, log *slog.Logger, do func() (T, error
 func ranOf(runs []starter.Run) []journal.Ran {
 	ran := make([]journal.Ran, len(runs))
 	for i, run := range runs {
-		ran[i] = journal.Ran{Namespace: run.Namespace, WorkflowID: run.WorkflowID, RunID: run.RunID}
+		ran[i] = journal.Ran{
+			Namespace: run.Namespace, WorkflowID: run.WorkflowID, RunID: run.RunID,
+			Existing: run.Status == starter.Existing,
+		}
 	}
 	return ran
+}
+
+// counted tells what became of runs.
+func (o Options) counted(integration, namespace string, runs []starter.Run) {
+	for _, run := range runs {
+		o.OnStarts(integration, namespace, string(run.Status), 1)
+	}
 }
 
 // remembered returns how many of the runs Temporal was not asked for.
@@ -448,6 +470,9 @@ func (f *Forwarder) settle(q *queue, r result, begin func(func(context.Context) 
 	i, w := r.item, r.item.whole
 	switch {
 	case r.parked:
+		for _, lost := range w.lost {
+			f.o.OnStarts(lost.item.source.name, lost.item.lane.name.Namespace, Parked, lost.item.starts)
+		}
 		q.withdrawn(i)
 		return
 	case errors.Is(r.err, journal.ErrNotFound): // somebody has parked or discarded it
@@ -461,6 +486,7 @@ func (f *Forwarder) settle(q *queue, r result, begin func(func(context.Context) 
 			q.succeeded(i)
 			i.source.giveBack(n)
 		}
+		f.o.counted(i.source.name, i.lane.name.Namespace, r.runs)
 		w.won(i, r.runs)
 		switch {
 		case !w.over():

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -427,4 +429,58 @@ func TestAStartBelongsToTheTraceOfItsDelivery(t *testing.T) {
 		synctest.Wait()
 		equal(t, traces, map[string]string{"traced": "00-1-2-01", "not traced": ""})
 	})
+}
+
+func TestWhatBecameOfPlannedRunsIsCounted(t *testing.T) {
+	var mu sync.Mutex
+	counts := map[string]int{}
+	o := Options{OnStarts: func(integration, namespace, outcome string, n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		counts[strings.Join([]string{integration, namespace, outcome}, " ")] += n
+	}}
+	counted := func() map[string]int {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Clone(counts)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		j, f := openJournal(t, t.TempDir(), journal.Options{}), newTemporal()
+		forwarder := newForwarder(j, f, o)
+		run(t, forwarder)
+		f.failWith(onlyFor("bad", errRefused))
+		appendAll(t, j, "a", "b", "bad")
+		synctest.Wait()
+		equal(t, counted(), map[string]int{"sentry sentry started": 2, "sentry sentry parked": 1})
+
+		// What is repeated without the journal's memory is there already.
+		f.mend()
+		_, err := j.PutBack(t.Context(), journal.Filter{})
+		must(t, err)
+		synctest.Wait()
+		equal(t, counted(), map[string]int{"sentry sentry started": 3, "sentry sentry parked": 1})
+
+		// So is what is started without the journal, as when it does not keep anything.
+		full := newForwarder(openJournal(t, t.TempDir(), journal.Options{MaxBytes: 1}), f, o)
+		taken, err := NewInbox(full, f, planOf).Deliver(t.Context(), deliveryOf("a"), sentry.Delivery{Integration: "sentry"}, 0)
+		must(t, err)
+		equal(t, taken.Runs[0].Status, starter.Existing)
+		equal(t, counted()["sentry sentry existing"], 1)
+	})
+}
+
+func TestTheJournalKnowsWhichRunsWereThereAlready(t *testing.T) {
+	j, f := openJournal(t, t.TempDir(), journal.Options{}), newTemporal()
+	_, err := f.start(t.Context(), deliveryOf("a"), plan(deliveryOf("a"))) // by another process, which was killed
+	must(t, err)
+	appendAll(t, j, "a", "b")
+	runForwarder(t, j, f, Options{})
+	for key, existing := range map[string]bool{"a": true, "b": false} {
+		var known journal.Known
+		for known.State != journal.Done {
+			known, _ = j.Look("sentry", key)
+			runtime.Gosched()
+		}
+		equal(t, known.Runs[0].Existing, existing)
+	}
 }

@@ -181,7 +181,11 @@ func (b *Inbox) startIn(ctx context.Context, namespace string, env sentry.Envelo
 		if err != nil {
 			return nil, err
 		}
-		return start(ctx)
+		runs, err := start(ctx)
+		if err == nil {
+			b.forwarder.o.counted(env.IntegrationID, namespace, runs)
+		}
+		return runs, err
 	})
 }
 

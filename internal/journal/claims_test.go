@@ -39,7 +39,7 @@ func TestARepetitionIsDoneInsteadWhileTheDiskHangs(t *testing.T) {
 						if away {
 							return nil, errors.New("Temporal is away")
 						}
-						return []Ran{{"default", "triage:sentry:a", "run"}}, nil
+						return []Ran{{Namespace: "default", WorkflowID: "triage:sentry:a", RunID: "run"}}, nil
 					},
 				})
 			}
@@ -68,7 +68,7 @@ func TestRepetitionsOfWhatIsDoneInsteadAreToldOfIt(t *testing.T) {
 				Envelope: deliveryOf("a"), Plan: planOf, Patience: 5 * time.Millisecond,
 				Instead: func(context.Context, sentry.Envelope, []routes.Operation) ([]Ran, error) {
 					<-time.After(10 * time.Millisecond)
-					return []Ran{{"default", "triage:sentry:a", "run"}}, nil
+					return []Ran{{Namespace: "default", WorkflowID: "triage:sentry:a", RunID: "run"}}, nil
 				},
 			})
 			if err != nil || len(receipt.Runs) != 1 && receipt.ID == 0 {

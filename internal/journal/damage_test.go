@@ -234,7 +234,9 @@ func TestDamagedRecordIsParkedAndHoldsUpNothing(t *testing.T) {
 	equal(t, j.Stats().Parked, 1)
 	_, err = j.Discard(t.Context(), only(Parked, 5))
 	must(t, err)
-	equal(t, j.Stats(), Stats{MaxBytes: 3 << 28, MaxParkedBytes: 1 << 28})
+	left := j.Stats()
+	left.Committed, left.Commit = time.Time{}, 0
+	equal(t, left, Stats{MaxBytes: 3 << 28, MaxParkedBytes: 1 << 28})
 }
 
 func TestRandomDamageNeverGivesAWrongDelivery(t *testing.T) {

@@ -61,6 +61,7 @@ type Ran struct {
 	Namespace  string
 	WorkflowID string
 	RunID      string
+	Existing   bool // it was there before the delivery was forwarded
 }
 
 // ran is a delivery whose runs are started.
@@ -71,9 +72,13 @@ type ran struct {
 }
 
 func pack(runs []Ran) string {
-	parts := make([]string, 0, 3*len(runs))
+	parts := make([]string, 0, 4*len(runs))
 	for _, r := range runs {
-		parts = append(parts, r.Namespace, r.WorkflowID, r.RunID)
+		existing := ""
+		if r.Existing {
+			existing = "existing"
+		}
+		parts = append(parts, r.Namespace, r.WorkflowID, r.RunID, existing)
 	}
 	return strings.Join(parts, "\n")
 }
@@ -81,9 +86,9 @@ func pack(runs []Ran) string {
 func (r ran) unpack() []Ran {
 	parts := strings.Split(r.runs, "\n")
 	var runs []Ran
-	for part := range slices.Chunk(parts, 3) {
-		if len(part) == 3 {
-			runs = append(runs, Ran{part[0], part[1], part[2]})
+	for part := range slices.Chunk(parts, 4) {
+		if len(part) == 4 {
+			runs = append(runs, Ran{part[0], part[1], part[2], part[3] != ""})
 		}
 	}
 	return runs

@@ -32,7 +32,9 @@ func TestAnotherEventOrBodyUnderAKnownKeyIsKeptUnderAKeyOfItsOwn(t *testing.T) {
 	for name, become := range map[string]func(t *testing.T, j *Journal, id uint64){
 		"pending": func(*testing.T, *Journal, uint64) {},
 		"parked":  func(t *testing.T, j *Journal, id uint64) { park(t, j, id, "reason") },
-		"started": func(_ *testing.T, j *Journal, id uint64) { j.Done(id, []Ran{{"default", "triage:sentry:key", "run"}}) },
+		"started": func(_ *testing.T, j *Journal, id uint64) {
+			j.Done(id, []Ran{{Namespace: "default", WorkflowID: "triage:sentry:key", RunID: "run"}})
+		},
 	} {
 		t.Run("while the first is "+name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -65,7 +67,7 @@ func TestAnotherEventOrBodyUnderAKnownKeyIsKeptUnderAKeyOfItsOwn(t *testing.T) {
 				equal(t, again.Entered, false)
 				equal(t, again.Key, first[i].Key)
 				if name == "started" {
-					equal(t, again.Runs, []Ran{{"default", "triage:sentry:key", "run"}})
+					equal(t, again.Runs, []Ran{{Namespace: "default", WorkflowID: "triage:sentry:key", RunID: "run"}})
 				} else {
 					equal(t, again.Operations, first[i].Operations)
 				}
@@ -87,7 +89,7 @@ func TestARepetitionIsToldWhatWasPlannedThen(t *testing.T) {
 	equal(t, again.Operations, first.Operations)
 	equal(t, again.ID, first.ID)
 
-	ran := []Ran{{"default", "triage:sentry:a", "run-1"}, {"default", "log:sentry:a", "run-2"}}
+	ran := []Ran{{"default", "triage:sentry:a", "run-1", false}, {"default", "log:sentry:a", "run-2", true}}
 	j.Done(first.ID, ran)
 	again = received(t, j, deliveryOf("a"))
 	equal(t, again, Receipt{Key: "a", Runs: ran})
@@ -144,7 +146,7 @@ func TestMemoryOfWhatWasStartedIsBounded(t *testing.T) {
 }
 
 func TestWhatCannotBeKeptIsDoneInstead(t *testing.T) {
-	ran := []Ran{{"default", "triage:sentry:b", "run"}}
+	ran := []Ran{{Namespace: "default", WorkflowID: "triage:sentry:b", RunID: "run"}}
 	j := openJournal(t, t.TempDir(), Options{MaxBytes: 4000})
 	received(t, j, deliveryOfSize("a", 1500))
 	calls := 0
@@ -174,7 +176,7 @@ func TestWhatCannotBeKeptIsDoneInstead(t *testing.T) {
 func TestWhatIsForgottenIsTakenOutOfTheFile(t *testing.T) {
 	dir := t.TempDir()
 	j := openJournal(t, dir, Options{})
-	ran := []Ran{{"default", "triage:sentry:a", "run-1"}}
+	ran := []Ran{{Namespace: "default", WorkflowID: "triage:sentry:a", RunID: "run-1"}}
 	j.Done(received(t, j, deliveryOf("a")).ID, ran)
 	must(t, j.Sync())
 	j.mu.Lock()

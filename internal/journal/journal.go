@@ -101,6 +101,8 @@ type Journal struct {
 	counters  counters
 	broken    error         // of the last commit; nil if it succeeded
 	writing   time.Time     // since when a commit is under way; zero if none is
+	committed time.Time     // when the last one succeeded
+	lasted    time.Duration // that it took
 	stopped   chan struct{} // closed when the writer has ended
 }
 
@@ -196,6 +198,9 @@ type Stats struct {
 	ParkedBytes    int64         // that they take
 	MaxParkedBytes int64         // that they may take
 
+	Committed time.Time     // when the last commit succeeded; zero before the first one
+	Commit    time.Duration // that it took
+
 	Forwarded uint64 // deliveries, since Open
 	Retries   uint64 // starts that failed and are to be repeated, since Open
 }
@@ -213,6 +218,8 @@ func (j *Journal) Stats() Stats {
 		MaxParkedBytes: j.maxParked(),
 		Forwarded:      j.counters.forwarded,
 		Retries:        j.counters.retries,
+		Committed:      j.committed,
+		Commit:         j.lasted,
 	}
 	if received, ok := j.index.oldest(); ok {
 		s.OldestAge = max(0, time.Since(received))

@@ -442,3 +442,48 @@ func TestASenderThatIsAloneWaitsForNobody(t *testing.T) {
 		equal(t, time.Since(began), 0)
 	})
 }
+
+func TestAJournalKnowsWhatBecameOfADelivery(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir, Options{})
+	look := func(key string) Known {
+		t.Helper()
+		known, ok := j.Look("sentry", key)
+		equal(t, ok, known.State != "")
+		return known
+	}
+	ran := []Ran{
+		{Namespace: "default", WorkflowID: "triage:sentry:done", RunID: "run-1"},
+		{Namespace: "other", WorkflowID: "log:sentry:done", RunID: "run-2", Existing: true},
+	}
+	done, pending, parked, gone := received(t, j, deliveryOf("done")), received(t, j, deliveryOf("pending")), received(t, j, deliveryOf("parked")), received(t, j, deliveryOf("gone"))
+	j.Done(done.ID, ran)
+	must(t, j.ParkFor(t.Context(), parked.ID, TooLarge, "as it is"))
+	_, err := j.Discard(t.Context(), Filter{State: Pending, IDs: []uint64{gone.ID}})
+	must(t, err)
+	for range 2 { // and after a restart
+		equal(t, look("done"), Known{State: Done, Runs: ran})
+		equal(t, look("pending"), Known{State: Pending, ID: pending.ID})
+		equal(t, look("parked"), Known{State: Parked, ID: parked.ID, Code: TooLarge})
+		for _, key := range []string{"gone", "never"} {
+			known, ok := j.Look("sentry", key)
+			equal(t, ok, false)
+			equal(t, known, Known{})
+		}
+		_, ok := j.Look("other", "done")
+		equal(t, ok, false)
+		must(t, j.Close())
+		j = openJournal(t, dir, Options{})
+	}
+}
+
+func TestAJournalSaysWhenItCommittedLast(t *testing.T) {
+	j := openJournal(t, t.TempDir(), Options{})
+	equal(t, j.Stats().Committed.IsZero(), true)
+	before := time.Now()
+	received(t, j, deliveryOf("a"))
+	first := j.Stats()
+	if first.Committed.Before(before) || first.Commit <= 0 {
+		t.Errorf("committed at %v in %v", first.Committed, first.Commit)
+	}
+}

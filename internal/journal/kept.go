@@ -20,6 +20,7 @@ type State string
 const (
 	Pending State = "pending"
 	Parked  State = "parked"
+	Done    State = "done" // its runs are started; it is remembered for a while, and listed no more
 )
 
 // Code says in one word why a delivery is parked.
@@ -64,6 +65,32 @@ type Item struct {
 	Namespaces  []string  `json:"namespaces"`   // each once
 	WorkflowIDs []string  `json:"workflow_ids"` // of the runs that it is to have
 	Size        int       `json:"size"`         // of the body, in bytes
+}
+
+// Known is what a journal knows of a delivery without reading it.
+type Known struct {
+	State State
+	ID    uint64 // of one that is pending or parked
+	Code  Code   // why it is parked
+	Runs  []Ran  // of one that is done
+}
+
+// Look returns what is known of the delivery of an integration with an idempotency
+// key; false if it is none that is kept or was done lately. It reads no disk.
+func (j *Journal) Look(integration, key string) (Known, bool) {
+	at := digestOf(integration, key)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if id, ok := j.index.sequences[at]; ok {
+		return Known{State: Pending, ID: id}, true
+	}
+	if id, ok := j.index.parkedIDs[at]; ok {
+		return Known{State: Parked, ID: id, Code: j.index.parked[id].code}, true
+	}
+	if done, ok := j.memory.ran[at]; ok {
+		return Known{State: Done, Runs: done.unpack()}, true
+	}
+	return Known{}, false
 }
 
 // Filter says which deliveries are meant: those in State that have all of what

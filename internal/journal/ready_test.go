@@ -110,7 +110,7 @@ func instead(key string, do func() error) Arrival {
 	return Arrival{
 		Envelope: deliveryOfSize(key, 1<<20), Plan: planOf,
 		Instead: func(context.Context, sentry.Envelope, []routes.Operation) ([]Ran, error) {
-			return []Ran{{"default", "triage:sentry:" + key, "run"}}, do()
+			return []Ran{{Namespace: "default", WorkflowID: "triage:sentry:" + key, RunID: "run"}}, do()
 		},
 	}
 }

@@ -213,6 +213,9 @@ func (j *Journal) linger() {
 func (j *Journal) settle(changes []*change, deletions []completion, kept bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if err == nil {
+		j.committed, j.lasted = time.Now(), time.Since(j.writing)
+	}
 	j.writing, j.broken = time.Time{}, err
 	j.expected = len(changes) + len(j.queue)
 	for _, c := range changes {

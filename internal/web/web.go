@@ -25,11 +25,14 @@ type Delivery struct {
 	Verified    bool   // whether it is from Sentry; else nothing of it is believed, and Event and Subject are empty
 	Event       string // empty if it was refused before it had a name
 	Subject     sentry.Subject
-	Outcome     string // a starter.Status, or Refused or Failed
-	Status      int    // of the HTTP answer
-	Code        string // of one that is not verified: why not, in one word
-	Reason      string // why it was refused or failed, as the sender was told
-	Hint        string // what may set that right, for engineers here
+	Outcome     string            // a starter.Status, or Refused or Failed
+	Status      int               // of the HTTP answer
+	Code        string            // of one that is not verified: why not, in one word
+	Reason      string            // why it was refused or failed, as the sender was told
+	Hint        string            // what may set that right, for engineers here
+	Key         string            // the idempotency key that it has; empty if it was refused
+	Headers     map[string]string // that its envelope has
+	Size        int               // of its body, in bytes
 	Runs        []starter.Run
 	Skipped     []routes.Skip // the workflows that want the event and do not run for it
 }

@@ -94,9 +94,14 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	planner.Keep()
 	keys := keyring.New(cfg.Integrations, filepath.Join(cfg.JournalDir, keyring.FileName), log)
 	starts := starter.New(connections, log)
+	started, err := measureStarts(told.Meter(), cfg.Integrations)
+	if err != nil {
+		return err
+	}
 	lanes := forwarder.New(kept, starts.Prepare, forwarder.Options{
 		Connection:         connectionOf(connections),
 		MaxStartsPerSecond: capsOf(cfg.Integrations),
+		OnStarts:           started,
 		Extract:            telemetry.WithTraceParent,
 		Log:                log,
 	})

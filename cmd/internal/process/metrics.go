@@ -9,11 +9,13 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/forwarder"
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/starter"
 	"sentry-temporal/workflows"
 )
 
@@ -56,6 +58,28 @@ func measureCommits(meter metric.Meter) (func(took time.Duration, added, deleted
 			deliveries.Record(context.Background(), int64(added))
 		}
 	}, nil
+}
+
+// measureStarts returns what counts what became of planned runs, see
+// [forwarder.Options].
+func measureStarts(meter metric.Meter, integrations []config.Integration) (func(integration, namespace, outcome string, n int), error) {
+	starts, err := meter.Int64Counter("sentry_temporal_starts",
+		metric.WithDescription("Planned runs that were started, were there already, or whose delivery was parked."))
+	if err != nil {
+		return nil, err
+	}
+	count := func(integration, namespace, outcome string, n int) {
+		starts.Add(context.Background(), int64(n), metric.WithAttributeSet(attribute.NewSet(
+			attribute.String("integration", integration),
+			attribute.String("namespace", namespace),
+			attribute.String("outcome", outcome))))
+	}
+	for _, integration := range integrations { // the first one is to be seen as an increase, too
+		for _, outcome := range []string{string(starter.Started), string(starter.Existing), forwarder.Parked} {
+			count(integration.Name, integration.Namespace, outcome, 0)
+		}
+	}
+	return count, nil
 }
 
 // measureJournal measures kept whenever the metrics are asked for.
