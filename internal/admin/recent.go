@@ -75,11 +75,16 @@ func NewRecent(integrations []config.Integration) *Recent {
 // texts.
 func (r *Recent) Observe(_ context.Context, d web.Delivery) {
 	for _, text := range []*string{
-		&d.RequestID, &d.Integration, &d.Event, &d.Subject.IssueID, &d.Subject.ShortID, &d.Subject.Project,
+		&d.RequestID, &d.Key, &d.Integration, &d.Event, &d.Subject.IssueID, &d.Subject.ShortID, &d.Subject.Project,
 		&d.Subject.Level, &d.Subject.Title, &d.Reason,
 	} {
 		*text = cut(*text)
 	}
+	headers := make(map[string]string, len(d.Headers)) // of an envelope, which has a few
+	for name, value := range d.Headers {
+		headers[cut(name)] = cut(value)
+	}
+	d.Headers = headers
 	page := ""
 	if len(d.Subject.URL) <= maxText { // what is cut leads nowhere
 		page = cut(d.Subject.URL)

@@ -2,9 +2,8 @@ package admin
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
-	_ "embed" // the page, its style and its script
+	"embed"
 	"encoding/base64"
 	"fmt"
 	"html/template"
@@ -20,8 +19,6 @@ import (
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/routes"
-	"sentry-temporal/internal/starter"
-	"sentry-temporal/internal/web"
 )
 
 // Status is what the status page shows. The page has no secret, signature or
@@ -32,7 +29,17 @@ type Status struct {
 	Routes       func() routes.State
 	Recent       *Recent // must be an observer of the ingress
 	Journal      func() journal.Stats
-	Secrets      func() []keyring.State // in the order of Integrations
+	// Look says what became of a delivery that was taken, see [journal.Journal.Look].
+	Look func(integration, key string) (journal.Known, bool)
+	// URL is the page of a run in the Temporal UI, see [starter.Starter.URL].
+	URL func(integration, namespace, workflowID, runID string) string
+	// Runs says what is known of runs in Temporal, see [Runs.States]. Nil knows nothing.
+	Runs func([]RunOf) map[RunOf]RunState
+	// Queues says what is known of the task queues that runs go to. Nil knows nothing.
+	Queues func() []QueueState
+	// Instance names the process among several.
+	Instance string
+	Secrets  func() []keyring.State // in the order of Integrations
 	// WebhookURL is the base address that Sentry posts to, as far as it is
 	// known, and Guessed whether it is but this machine's own.
 	WebhookURL string
@@ -46,14 +53,9 @@ const (
 	routesShown = 100
 )
 
-// outcomes are all that there are, in the order of the page.
-var outcomes = []string{
-	string(starter.Started), string(starter.Existing), string(starter.Accepted), string(starter.Ignored), web.Refused, web.Failed,
-}
-
 var (
-	//go:embed status/page.html
-	pageText string
+	//go:embed status
+	statusFiles embed.FS
 	//go:embed status/style.css
 	styleText string
 	//go:embed status/script.js
@@ -61,7 +63,7 @@ var (
 
 	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 		"bytes": sizeText, "size": func(n int) string { return sizeText(int64(n)) }, "took": tookText, "age": ageText, "breakable": breakable, "issue": issueOf, "lines": linesOf,
-	}).Parse(pageText))
+	}).ParseFS(statusFiles, "status/shared.html", "status/page.html", "status/tiles.html", "status/integrations.html", "status/kept.html", "status/deliveries.html", "status/unverified.html"))
 
 	// pagePolicy lets the page use its own style and script and ask where it
 	// is from, and nothing else.
@@ -183,118 +185,6 @@ type outcomeRow struct {
 	Checked bool
 }
 
-// filter says which deliveries to show: those with this event and this outcome,
-// where empty means any.
-type filter struct{ Event, Outcome string }
-
-func (f filter) lets(d DeliveryRecord) bool {
-	return (f.Event == "" || f.Event == d.Event) && (f.Outcome == "" || f.Outcome == d.Outcome)
-}
-
-// DeliveryRecord is a delivery as GET /api/deliveries gives it:
-//
-//	{"deliveries": [DeliveryRecord, ...], "unverified": [DeliveryRecord, ...]}
-//
-// are the last 200 verified ones at most, the newest first, and the last 50
-// others. The parameters event and outcome of the query leave only those of the
-// verified ones that have that event and that outcome. Texts are cut at 256 bytes.
-type DeliveryRecord struct {
-	Number      uint64        `json:"number"` // 1 for the first of its list since the ingress started
-	Time        time.Time     `json:"time"`   // of receipt
-	DurationMS  float64       `json:"duration_ms"`
-	RequestID   string        `json:"request_id"`
-	Integration string        `json:"integration"` // as in the URL, whether there is such a one or not
-	Event       string        `json:"event"`       // empty if it was refused before it had a name
-	IssueID     string        `json:"issue_id"`    // this and the next five are empty where unknown
-	ShortID     string        `json:"short_id"`
-	Project     string        `json:"project"`
-	Level       string        `json:"level"`
-	Title       string        `json:"title"`
-	IssueURL    string        `json:"issue_url"`         // the page in Sentry
-	Outcome     string        `json:"outcome"`           // started, existing, accepted, ignored, refused or failed, as it was answered
-	Status      int           `json:"status"`            // of the HTTP answer
-	Reason      string        `json:"reason,omitempty"`  // why it was refused or failed, as the sender was told
-	Hint        string        `json:"hint,omitempty"`    // what may set that right
-	Skipped     []routes.Skip `json:"skipped,omitempty"` // workflows that want the event and do not run for it, and why
-	Runs        []starter.Run `json:"runs"`              // as they were answered: of one that was accepted then, url leads to its run by now
-}
-
-// Issue is what the page calls the issue.
-func (d DeliveryRecord) Issue() string {
-	return cmp.Or(d.ShortID, d.IssueID)
-}
-
-// NotRun says, line by line, why no workflow runs for the delivery, or which do not
-// for a condition.
-func (d DeliveryRecord) NotRun() []string {
-	if d.Outcome == string(starter.Ignored) && len(d.Skipped) == 0 {
-		return []string{"no workflow wants the event"}
-	}
-	var lines []string
-	for _, skip := range d.Skipped {
-		switch {
-		case skip.Why == routes.WhyCondition:
-			lines = append(lines, skip.Workflow+": its condition says no")
-		case len(d.Runs) == 0:
-			lines = append(lines, skip.Workflow+": its routes are for others")
-		}
-	}
-	return lines
-}
-
-// issueOf is what the page calls the issue of a delivery in the journal.
-func issueOf(i journal.Item) string { return cmp.Or(i.ShortID, i.IssueID) }
-
-// Duration is that of the answer.
-func (d DeliveryRecord) Duration() time.Duration {
-	return time.Duration(d.DurationMS * float64(time.Millisecond))
-}
-
-func recordOf(d remembered) DeliveryRecord {
-	return DeliveryRecord{
-		Number: d.number, Time: d.Time.UTC().Round(0), DurationMS: float64(d.Duration.Microseconds()) / 1000,
-		RequestID: d.RequestID, Integration: d.Integration, Event: d.Event,
-		IssueID: d.Subject.IssueID, ShortID: d.Subject.ShortID, Project: d.Subject.Project, Level: d.Subject.Level, Title: d.Subject.Title,
-		IssueURL: webAddress(d.Subject.URL),
-		Outcome:  d.Outcome, Status: d.Status, Reason: d.Reason, Hint: d.Hint, Skipped: d.Skipped,
-		Runs: append([]starter.Run{}, d.Runs...), // [] in JSON, not null
-	}
-}
-
-// webAddress returns address if a browser can open it without running it, and
-// else "".
-func webAddress(address string) string {
-	if u, err := url.Parse(address); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return ""
-	}
-	return address
-}
-
-// records returns the verified deliveries that are remembered, what of them the
-// filter of the request lets through, and the others.
-func (s *statusPage) records(c *gin.Context) (all, shown, unverified []DeliveryRecord, f filter) {
-	f = filter{Event: cut(c.Query("event")), Outcome: cut(c.Query("outcome"))}
-	shown, unverified = []DeliveryRecord{}, []DeliveryRecord{}
-	verified, others := s.Recent.deliveries()
-	for _, d := range verified {
-		record := recordOf(d)
-		all = append(all, record)
-		if f.lets(record) {
-			shown = append(shown, record)
-		}
-	}
-	for _, d := range others {
-		unverified = append(unverified, recordOf(d))
-	}
-	return all, shown, unverified, f
-}
-
-// listDeliveries answers GET /api/deliveries, see [DeliveryRecord].
-func (s *statusPage) listDeliveries(c *gin.Context) {
-	_, shown, unverified, _ := s.records(c)
-	c.PureJSON(http.StatusOK, gin.H{"deliveries": shown, "unverified": unverified})
-}
-
 // show answers GET /.
 func (s *statusPage) show(c *gin.Context) {
 	all, shown, unverified, f := s.records(c)
@@ -336,42 +226,11 @@ func (s *statusPage) show(c *gin.Context) {
 		}
 	}
 	var text bytes.Buffer
-	if err := pageTemplate.Execute(&text, p); err != nil {
+	if err := pageTemplate.ExecuteTemplate(&text, "page.html", p); err != nil {
 		s.admin.fail(c, fmt.Errorf("fill the status page: %w", err))
 		return
 	}
 	c.Data(http.StatusOK, "text/html; charset=utf-8", text.Bytes())
-}
-
-// eventChoices returns the events to filter by: those that came, and that of the
-// filter.
-func eventChoices(all []DeliveryRecord, f filter) []string {
-	var events []string
-	if f.Event != "" {
-		events = append(events, f.Event)
-	}
-	for _, d := range all {
-		if d.Event != "" && !slices.Contains(events, d.Event) {
-			events = append(events, d.Event)
-		}
-	}
-	slices.Sort(events)
-	return events
-}
-
-func outcomeRows(all []DeliveryRecord, f filter) []outcomeRow {
-	rows := []outcomeRow{{Name: "", Checked: f.Outcome == ""}}
-	for _, name := range outcomes {
-		rows = append(rows, outcomeRow{Name: name, Checked: f.Outcome == name})
-	}
-	for i := range rows {
-		for _, d := range all {
-			if (filter{Event: f.Event, Outcome: rows[i].Name}).lets(d) {
-				rows[i].Count++
-			}
-		}
-	}
-	return rows
 }
 
 func (s *statusPage) namespaces() []string {

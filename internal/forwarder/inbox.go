@@ -205,7 +205,7 @@ func (b *Inbox) existing(integration string, ran []journal.Ran) []starter.Run {
 	runs := make([]starter.Run, len(ran))
 	for i, r := range ran {
 		runs[i] = starter.Run{
-			Workflow: routes.WorkflowOf(r.WorkflowID), WorkflowID: r.WorkflowID, RunID: r.RunID, Status: starter.Existing,
+			Workflow: routes.WorkflowOf(r.WorkflowID), WorkflowID: r.WorkflowID, RunID: r.RunID, Namespace: r.Namespace, Status: starter.Existing,
 			URL: b.starter.URL(integration, r.Namespace, r.WorkflowID, r.RunID),
 		}
 	}

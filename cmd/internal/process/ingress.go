@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -180,6 +181,9 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 			WebhookURL:   cmp.Or(cfg.PublicURL, localURL(public.Addr())),
 			Guessed:      cfg.PublicURL == "",
 			Journal:      kept.Stats,
+			Look:         kept.Look,
+			URL:          starts.URL,
+			Instance:     instance(),
 			Secrets:      keys.States,
 		},
 	}
@@ -267,6 +271,15 @@ func capsOf(integrations []config.Integration) map[string]float64 {
 		caps[integration.Name] = integration.MaxStartsPerSecond
 	}
 	return caps
+}
+
+// instance names this process among others with the same configuration.
+func instance() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return host
 }
 
 // localURL is the base address of a listener as this machine reaches it.
