@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
@@ -19,6 +20,7 @@ import (
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/sentry"
 )
 
 // Status is what the status page shows. The page has no secret, signature or
@@ -35,6 +37,13 @@ type Status struct {
 	URL func(integration, namespace, workflowID, runID string) string
 	// Runs says what is known of runs in Temporal, see [Runs.States]. Nil knows nothing.
 	Runs func([]RunOf) map[RunOf]RunState
+	// RunProblems says which namespaces do not tell of their runs, and why, see
+	// [Runs.Problems]. Nil knows nothing.
+	RunProblems func() []NamespaceState
+	// Describe asks Temporal about one run, and Input for the delivery that it began
+	// with, see [Runs.Describe] and [Runs.Input]. Nil: it cannot be asked.
+	Describe func(context.Context, RunOf) (RunDetail, error)
+	Input    func(context.Context, RunOf) (sentry.Envelope, error)
 	// Queues says what is known of the task queues that runs go to. Nil knows nothing.
 	Queues func() []QueueState
 	// Instance names the process among several.
