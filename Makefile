@@ -20,6 +20,9 @@ LIVE ?=
 # 1: demo sends every sample.
 ALL ?=
 
+# 1: demo keeps up what it has started, until Ctrl-C.
+KEEP ?=
+
 # What the programs that are built say with -version; by default Go derives it from git's tags.
 VERSION ?=
 
@@ -35,7 +38,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: bin/temporal ## start everything on free ports, send a story or, with ALL=1, every sample, show what became of it
+demo: bin/temporal ## start everything on free ports, send a story or, with ALL=1, every sample, show what became of it; KEEP=1: keep it up
 	@go run ./cmd/dev demo
 
 .PHONY: dev

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 
 	"sentry-temporal/activities"
 	"sentry-temporal/cmd/internal/hook"
+	"sentry-temporal/cmd/internal/story"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/triage"
@@ -25,7 +27,11 @@ import (
 	"sentry-temporal/workflows/act"
 )
 
-const demoTimeout = 2 * time.Minute
+const (
+	demoTimeout = 2 * time.Minute
+	// runPatience is what a run gets: there are those that live as long as their issue.
+	runPatience = 30 * time.Second
+)
 
 // demo shows what deliveries lead to: runs, and what these do outside; that a retried
 // delivery resolves to its run, and that a forged one is refused. Its error says what came
@@ -35,8 +41,10 @@ func demo(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, demoTimeout, fmt.Errorf("the demo ends after %s", demoTimeout))
-	defer cancel()
+	keep, err := isOn("KEEP", "keeps up what the demo has started", "ends it")
+	if err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "sentry-temporal-demo-")
 	if err != nil {
 		return err
@@ -57,13 +65,20 @@ func demo(ctx context.Context, stdout io.Writer) error {
 			return err
 		}
 		defer c.Close()
+		kept := ctx
+		ctx, cancel := context.WithTimeoutCause(ctx, demoTimeout, fmt.Errorf("the demo ends after %s", demoTimeout))
+		defer cancel()
 		// How long runs take is told: not how long a worker takes to start.
 		if err := awaitPollers(ctx, c, s.ingress.Integrations[0].TaskQueue); err != nil {
 			return err
 		}
-		d := demonstration{url: at.webhook("sentry"), temporal: c, outside: systems, out: stdout}
+		d := demonstration{url: at.webhook("sentry"), temporal: c, outside: systems, out: stdout, patience: runPatience}
 		// What is real may know the issue of the samples from the last time.
-		deliveries := story(systems.standins == nil)
+		seed := ""
+		if systems.standins == nil {
+			seed = sentry.NewRequestID()
+		}
+		deliveries := fatalStory(seed)
 		if all {
 			deliveries = everySample()
 		}
@@ -72,6 +87,21 @@ func demo(ctx context.Context, stdout io.Writer) error {
 		}
 		d.compare()
 		fmt.Fprintf(stdout, "\n%d deliveries sent, %d not as they should be\n", d.sent, len(d.wrong))
+		for _, id := range d.going {
+			fmt.Fprintf(stdout, "still runs: %s\n", id)
+		}
+		if keep {
+			wrong := errors.Join(d.wrong...)
+			if wrong != nil {
+				fmt.Fprintln(stdout, wrong)
+			}
+			fmt.Fprint(stdout, "\n")
+			at.tell(stdout, "sentry")
+			fmt.Fprint(stdout, "\nAll of it is up until Ctrl-C.\n")
+			<-kept.Done()
+			return wrong
+		}
+		fmt.Fprint(stdout, "\nAll of it ends here, and so do its pages. To look at them: KEEP=1 make demo\n")
 		return errors.Join(d.wrong...)
 	})
 }
@@ -91,45 +121,28 @@ func awaitPollers(ctx context.Context, c client.Client, queue string) error {
 	}
 }
 
-// told is a delivery, by the name of its sample.
-type told struct {
-	name string
-	body []byte
-}
+// told is a fatal issue, which is new: an alert about it, what a person says of it, and
+// that somebody resolves it; and an alert of another kind that ends by itself.
+var told = []string{"issue.created", "event_alert.triggered", "comment.created", "metric_alert.critical", "metric_alert.resolved", "issue.resolved"}
 
-// story is a fatal issue, which is new: an alert about it, what a person says of it, and
-// that somebody resolves it; and an alert of another kind that ends by itself. fresh has
-// the issue be another each time.
-func story(fresh bool) []told {
-	names := []string{"issue.created", "event_alert.triggered", "comment.created", "metric_alert.critical", "metric_alert.resolved", "issue.resolved"}
-	var bodies [][]byte
-	for _, name := range names {
-		body, err := sentry.Sample(name)
-		if err != nil {
-			panic(err) // it is compiled in
-		}
-		bodies = append(bodies, body)
+// fatalStory returns it; without a seed, its issue is that of the samples.
+func fatalStory(seed string) []story.Part {
+	parts := story.Of(seed, told...)
+	for i := range parts {
+		parts[i].Body = bytes.ReplaceAll(parts[i].Body, []byte(`"level":"error"`), []byte(`"level":"fatal"`))
 	}
-	text := bytes.ReplaceAll(bytes.Join(bodies, []byte("\n")), []byte(`"level":"error"`), []byte(`"level":"fatal"`))
-	if fresh {
-		text = sentry.FreshIDs(text) // of all at once, so that they are about one issue
-	}
-	deliveries := make([]told, len(names))
-	for i, body := range bytes.Split(text, []byte("\n")) {
-		deliveries[i] = told{names[i], body}
-	}
-	return deliveries
+	return parts
 }
 
 // everySample is a delivery of each event that there is a sample of.
-func everySample() []told {
-	var deliveries []told
+func everySample() []story.Part {
+	var deliveries []story.Part
 	for _, name := range sentry.SampleNames() {
 		body, err := sentry.Sample(name)
 		if err != nil {
 			panic(err) // it is compiled in
 		}
-		deliveries = append(deliveries, told{name, sentry.FreshIDs(body)})
+		deliveries = append(deliveries, story.Part{Name: name, Body: sentry.FreshIDs(body)})
 	}
 	return deliveries
 }
@@ -139,28 +152,29 @@ type demonstration struct {
 	temporal client.Client
 	outside  outside
 	out      io.Writer
+	patience time.Duration // what a run gets
 	sent     int
 	had      map[string]int // effects that runs say they had
+	going    []string       // workflow IDs of the runs that had not ended in time
 	wrong    []error
 }
 
 // play sends the deliveries, the first that started a run once more, and that one
 // tampered with.
-func (d *demonstration) play(ctx context.Context, deliveries []told) error {
+func (d *demonstration) play(ctx context.Context, deliveries []story.Part) error {
 	d.had = map[string]int{}
 	d.row("DELIVERY", "ANSWER", "RUN", "TOOK")
 	var again hook.Delivery
 	var first starter.Run
-	for _, told := range deliveries {
-		resource, _, _ := strings.Cut(told.name, ".")
+	for _, part := range deliveries {
 		delivery := hook.Delivery{
-			URL: d.url, Secret: hook.DevelopmentSecret, Resource: resource, RequestID: sentry.NewRequestID(), Body: told.body, Wait: 10,
+			URL: d.url, Secret: hook.DevelopmentSecret, Resource: part.Resource(), RequestID: sentry.NewRequestID(), Body: part.Body, Wait: 10,
 		}
 		want, event, err := expected(delivery)
 		if err != nil {
 			return err
 		}
-		if err := d.outside.seed(told); err != nil {
+		if err := d.outside.seed(part); err != nil {
 			return err
 		}
 		answer, err := d.send(ctx, event, delivery, want)
@@ -214,7 +228,9 @@ func (d *demonstration) send(ctx context.Context, label string, delivery hook.De
 	for _, run := range answer.Runs {
 		var output json.RawMessage
 		var failed *temporal.WorkflowExecutionError
-		err := d.temporal.GetWorkflow(ctx, run.WorkflowID, run.RunID).Get(ctx, &output)
+		waiting, cancel := context.WithTimeout(ctx, d.patience)
+		err := d.temporal.GetWorkflow(waiting, run.WorkflowID, run.RunID).Get(waiting, &output)
+		cancel()
 		took := fmt.Sprintf("%.2f s", time.Since(sent).Seconds())
 		switch {
 		case err == nil && answer.Status == starter.Existing:
@@ -225,9 +241,14 @@ func (d *demonstration) send(ctx context.Context, label string, delivery hook.De
 		case errors.As(err, &failed):
 			d.row(label, said, run.WorkflowID, "failed")
 			d.wrong = append(d.wrong, fmt.Errorf("%s: %w", label, err))
-		case ctx.Err() != nil:
+		case waiting.Err() != nil:
 			d.row(label, said, run.WorkflowID, "still runs")
-			return answer, fmt.Errorf("%s still runs: %w", run.WorkflowID, context.Cause(ctx))
+			if !slices.Contains(d.going, run.WorkflowID) {
+				d.going = append(d.going, run.WorkflowID)
+			}
+			if ctx.Err() != nil {
+				return answer, fmt.Errorf("%s still runs: %w", strings.Join(d.going, ", "), context.Cause(ctx))
+			}
 		default:
 			return answer, fmt.Errorf("wait for %s: %w", run.WorkflowID, err)
 		}
@@ -272,8 +293,12 @@ var verbs = map[string]string{
 	activities.EffectLink:      "linked",
 }
 
-// compare sees whether the stand-ins have what the runs say, and no more.
+// compare sees whether the stand-ins have what the runs say, and no more. A run that still
+// goes on has said nothing yet.
 func (d *demonstration) compare() {
+	if len(d.going) > 0 {
+		return
+	}
 	for effect, n := range d.outside.present() {
 		if d.had[effect] != n {
 			d.wrong = append(d.wrong, fmt.Errorf("the runs %s %d times, and the stand-ins know of %d", verbs[effect], d.had[effect], n))

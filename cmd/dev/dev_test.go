@@ -73,6 +73,7 @@ func TestDemo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("ALL", wanted.all)
+			t.Setenv("KEEP", "")
 			real := listen(t)
 			for name, value := range real.variables {
 				t.Setenv(name, value)
@@ -82,6 +83,7 @@ func TestDemo(t *testing.T) {
 				t.Fatalf("%v\n%s", err, out.String())
 			}
 			wanted.lines["what is acted on"] = `are stand-ins at http://127\.0\.0\.1:\d+/\n`
+			wanted.lines["how to keep it up"] = `KEEP=1 make demo`
 			wanted.lines["the sum"] = strconv.Itoa(wanted.sent) + ` deliveries sent, 0 not as they should be`
 			for what, want := range wanted.lines {
 				if !regexp.MustCompile(want).MatchString(out.String()) {
@@ -101,6 +103,29 @@ func TestDemo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What the demo has started can be looked at, and used, until it is interrupted.
+func TestTheDemoIsKeptUpIfItIsToldSo(t *testing.T) {
+	demo := startProgram(t, map[string]string{"KEEP": "1", "ALL": ""}, "demo")
+	if !strings.Contains(demo.text, "8 deliveries sent, 0 not as they should be") {
+		t.Errorf("it says\n%s\n%s", demo.text, demo.stderr)
+	}
+	for _, name := range []string{"Status page", "Worker's page", "Temporal UI", "Health"} {
+		response, err := http.Get(demo.printed[name])
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Errorf("%s answers %d", name, response.StatusCode)
+		}
+	}
+	demo.printed["Webhook URL"] = strings.Fields(demo.printed["Send a sample"])[5]
+	demo.printed["Client Secret"] = hook.DevelopmentSecret
+	demo.await(t, demo.send(t).Runs[0])
+	demo.interrupt(t)
 }
 
 // shownInReadme returns the output of the demo that the README shows.
@@ -129,7 +154,7 @@ func alike(output string) string {
 // The program is run as a newcomer does, used, and interrupted.
 func TestDevUntilInterrupted(t *testing.T) {
 	dev := startDev(t, nil)
-	answer := dev.send(t, "issue.created")
+	answer := dev.send(t)
 	if answer.Status != starter.Started {
 		t.Errorf("a delivery was answered %+v; printed was %v", answer, dev.printed)
 	}
@@ -161,7 +186,7 @@ func TestDevActsOnStandInsUnlessToldOtherwise(t *testing.T) {
 		if !strings.Contains(dev.text, "are stand-ins at http://127.0.0.1:") {
 			t.Errorf("nothing says so in\n%s", dev.text)
 		}
-		answer := dev.send(t, "issue.created")
+		answer := dev.send(t)
 		dev.await(t, answer.Runs[0])
 		if got := real.requests(); len(got) > 0 {
 			t.Errorf("real systems were asked: %v", got)
@@ -186,14 +211,14 @@ func TestDevActsOnStandInsUnlessToldOtherwise(t *testing.T) {
 				t.Errorf("a secret is in\n%s", dev.text)
 			}
 		}
-		dev.send(t, "issue.created")
+		dev.send(t)
 		real.await(t, "POST /slack/chat.postMessage")
 		dev.interrupt(t)
 	})
 }
 
 func TestWhatIsNeitherYesNorNoIsAsked(t *testing.T) {
-	for variable, args := range map[string][]string{"LIVE": {"-dir", t.TempDir()}, "ALL": {"demo"}} {
+	for variable, args := range map[string][]string{"LIVE": {"-dir", t.TempDir()}, "ALL": {"demo"}, "KEEP": {"demo"}} {
 		t.Run(variable, func(t *testing.T) {
 			t.Setenv(variable, "yes")
 			if err := run(t.Context(), args, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), variable) {
@@ -214,7 +239,13 @@ type program struct {
 
 func startDev(t *testing.T, variables map[string]string) program {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-dir", t.TempDir(), "-temporal-port", "0", "-ui-port", "0")
+	return startProgram(t, variables, "-dir", t.TempDir(), "-temporal-port", "0", "-ui-port", "0")
+}
+
+// startProgram starts it, and reads what it prints until it says how it is stopped.
+func startProgram(t *testing.T, variables map[string]string, args ...string) program {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	cmd.Env = append(withoutOurs(os.Environ()), "RUN_AS_DEV=1", "LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "WORKER_ADMIN_ADDR=127.0.0.1:0")
 	for name, value := range variables {
 		cmd.Env = append(cmd.Env, name+"="+value)
@@ -230,7 +261,7 @@ func startDev(t *testing.T, variables map[string]string) program {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(stdout)
-	for lines.Scan() && !strings.HasPrefix(lines.Text(), "Ctrl-C") {
+	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C") {
 		p.text += lines.Text() + "\n"
 		if name, value, ok := strings.Cut(strings.TrimSpace(lines.Text()), "  "); ok {
 			p.printed[name] = strings.TrimSpace(value)
@@ -239,10 +270,10 @@ func startDev(t *testing.T, variables map[string]string) program {
 	return p
 }
 
-// send sends a sample, of which the runs have started when it is answered.
-func (p program) send(t *testing.T, name string) hook.Answer {
+// send sends a new issue, of which the runs have started when it is answered.
+func (p program) send(t *testing.T) hook.Answer {
 	t.Helper()
-	body, err := sentry.Sample(name)
+	body, err := sentry.Sample("issue.created")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -358,12 +389,13 @@ func TestABusyPortIsNamed(t *testing.T) {
 	tests := map[string]struct {
 		variable string
 		args     []string
+		flag     string
 	}{
 		"of the ingress":     {variable: "LISTEN_ADDR"},
 		"of the admin page":  {variable: "ADMIN_ADDR"},
 		"of the worker":      {variable: "WORKER_ADMIN_ADDR"},
-		"of Temporal":        {args: []string{"-temporal-port", port}},
-		"of the Temporal UI": {args: []string{"-temporal-port", "0", "-ui-port", port}},
+		"of Temporal":        {args: []string{"-temporal-port", port}, flag: "-temporal-port " + port},
+		"of the Temporal UI": {args: []string{"-temporal-port", "0", "-ui-port", port}, flag: "-ui-port " + port},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -376,7 +408,7 @@ func TestABusyPortIsNamed(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			err := run(ctx, append([]string{"-dir", filepath.Join(t.TempDir(), "d")}, test.args...), io.Discard, io.Discard)
-			if err == nil || !strings.Contains(err.Error(), port) || !strings.Contains(err.Error(), test.variable) {
+			if err == nil || !strings.Contains(err.Error(), port) || !strings.Contains(err.Error(), test.variable) || !strings.Contains(err.Error(), test.flag) {
 				t.Errorf("the error is %v", err)
 			}
 		})
@@ -388,7 +420,7 @@ func withoutOurs(environ []string) []string {
 	var kept []string
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, "SENTRY_") && !strings.HasPrefix(name, "TEMPORAL_") && !strings.HasPrefix(name, "TRIAGE_") && name != "DESTINATIONS_FILE" && name != "LIVE" && name != "INTEGRATIONS" {
+		if !strings.HasPrefix(name, "SENTRY_") && !strings.HasPrefix(name, "TEMPORAL_") && !strings.HasPrefix(name, "TRIAGE_") && name != "DESTINATIONS_FILE" && name != "LIVE" && name != "KEEP" && name != "INTEGRATIONS" {
 			kept = append(kept, entry)
 		}
 	}
@@ -398,7 +430,7 @@ func withoutOurs(environ []string) []string {
 // Two in one folder would write into one log and one database.
 func TestASecondDevLeavesTheFilesOfTheFirstAlone(t *testing.T) {
 	dir := t.TempDir()
-	first, err := lock(filepath.Join(dir, "lock"))
+	first, err := lock(filepath.Join(dir, "lock"), "process 4711, webhooks at 127.0.0.1:8080")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -413,15 +445,17 @@ func TestASecondDevLeavesTheFilesOfTheFirstAlone(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // that it ran until then is an error, too
 	defer cancel()
 	err = run(ctx, []string{"-dir", dir, "-temporal-port", "0", "-ui-port", "0"}, io.Discard, io.Discard)
-	if err == nil || !strings.Contains(err.Error(), log) || !strings.Contains(err.Error(), "-dir") {
-		t.Errorf("the error is %v", err)
+	for _, want := range []string{log, "process 4711, webhooks at 127.0.0.1:8080", "LISTEN_ADDR=", "-dir " + dir + "-2", "-temporal-port", "-ui-port"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is not in the error: %v", want, err)
+		}
 	}
 	entries, _ := os.ReadDir(dir)
 	if text, _ := os.ReadFile(log); string(text) != "of the first" || len(entries) != 2 {
 		t.Errorf("the log has %q, and there are %v", text, entries)
 	}
 	first.Close()
-	again, err := lock(filepath.Join(dir, "lock"))
+	again, err := lock(filepath.Join(dir, "lock"), "")
 	if err != nil {
 		t.Fatalf("it is locked by one that has ended: %v", err)
 	}

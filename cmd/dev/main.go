@@ -11,9 +11,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -44,7 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	)
 	flags.Usage = func() {
 		fmt.Fprint(stderr, "Usage: dev [flags]\n       dev demo\n       dev new-workflow name [event]\n\n"+
-			"LIVE=1 in the environment acts on the real Slack, PagerDuty, GitHub and Sentry, ALL=1 has the demo send every sample.\n"+
+			"LIVE=1 in the environment acts on the real Slack, PagerDuty, GitHub and Sentry. ALL=1 has the demo send every sample,\nKEEP=1 keep up what it has started.\n"+
 			"LISTEN_ADDR, ADMIN_ADDR and WORKER_ADMIN_ADDR are where webhooks arrive and the pages of ingress and worker, 127.0.0.1:0 at a free port.\n\n")
 		flags.PrintDefaults()
 	}
@@ -82,11 +84,15 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 		return err
 	}
 	logFile := filepath.Join(dir, "temporal.log")
-	locked, err := lock(filepath.Join(dir, "lock"))
+	locked, err := lock(filepath.Join(dir, "lock"), fmt.Sprintf("process %d, webhooks at %s, Temporal at port %d, its UI at %d", os.Getpid(), cfg.ListenAddr, port, uiPort))
 	if err != nil {
-		return fmt.Errorf("%s is that of a dev that runs (the log of its Temporal is %s): stop it, or start this one with another -dir, and with other ports: %w", dir, logFile, err)
+		return fmt.Errorf("a dev runs in %s (%w); the log of its Temporal is %s. Stop it, or start this one beside it:\n"+
+			"  LISTEN_ADDR=127.0.0.1:0 ADMIN_ADDR=127.0.0.1:0 WORKER_ADMIN_ADDR=127.0.0.1:0 go run ./cmd/dev -dir %s-2 -temporal-port 0 -ui-port 0", dir, err, logFile, dir)
 	}
 	defer locked.Close()
+	if err := errors.Join(isFree("-temporal-port", port), isFree("-ui-port", uiPort)); err != nil {
+		return err
+	}
 	output, err := os.Create(logFile)
 	if err != nil {
 		return err
@@ -113,11 +119,8 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 			fmt.Fprintf(stdout, "  Webhook URL    %s\n", at.webhook(integration.Name))
 			fmt.Fprintf(stdout, "  Client Secret  %s\n", secret)
 		}
-		fmt.Fprintf(stdout, "  Status page    %s/\n", at.admin)
-		fmt.Fprintf(stdout, "  Worker's page  %s/\n", at.worker)
-		fmt.Fprintf(stdout, "  Temporal UI    %s\n", at.ui)
-		fmt.Fprintf(stdout, "  Health         %s/readyz\n", at.admin)
-		fmt.Fprintf(stdout, "  Send a sample  go run ./cmd/triage send --url %s issue.created\n\n", at.webhook(cfg.Integrations[0].Name))
+		at.tell(stdout, cfg.Integrations[0].Name)
+		fmt.Fprint(stdout, "\n")
 		systems.tell(stdout)
 		fmt.Fprint(stdout, "Ctrl-C stops everything.\n\n")
 		<-ctx.Done()
@@ -128,6 +131,15 @@ func dev(ctx context.Context, dir string, port, uiPort int, stdout, stderr io.Wr
 		return nil // it was interrupted while it started
 	}
 	return err
+}
+
+// isFree returns an error that names flag if somebody listens at port.
+func isFree(flag string, port int) error {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return fmt.Errorf("%s %d: another program is there, and 0 is any free port: %w", flag, port, err)
+	}
+	return l.Close()
 }
 
 // devConfig reads the environment like the ingress does, with defaults for a

@@ -13,7 +13,9 @@ import (
 	"strings"
 
 	"sentry-temporal/activities"
+	"sentry-temporal/cmd/internal/story"
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/standin"
 	"sentry-temporal/workflows/act"
 )
@@ -39,6 +41,7 @@ func openOutside(integrations []config.Integration) (outside, error) {
 	if err != nil {
 		return outside{}, err
 	}
+	all.Sentry.Unseen = unseen
 	var names []string
 	for _, integration := range integrations {
 		names = append(names, integration.Name)
@@ -105,18 +108,30 @@ func (o outside) armed() []string {
 	return lines
 }
 
-// seed has the stand-in for Sentry know the issue of a delivery, and its latest event.
-func (o outside) seed(t told) error {
-	if o.standins == nil || t.name != "issue.created" {
+// seed has the stand-in for Sentry know the issue of a delivery that makes one.
+func (o outside) seed(part story.Part) error {
+	if o.standins == nil || part.Name != "issue.created" {
 		return nil
 	}
-	// It is asked a moment later.
-	body := bytes.Replace(t.body, []byte(`"count":"1","userCount":1`), []byte(`"count":"37","userCount":29`), 1)
-	_, err := o.standins.Sentry.Seed(body, standin.Event{
-		Environment: "production", Release: "backend@2026.3.17-2", User: "88213",
-		File: "checkout/services/totals.py", Function: "assert_totals_match", Line: 23,
-	})
+	_, err := o.standins.Sentry.Seed(later(part.Body), latest)
 	return err
+}
+
+// unseen returns what [outside.seed] would have had the stand-in for Sentry know of an
+// issue of the samples, and nil for others.
+func unseen(id string) ([]byte, standin.Event) {
+	return later(sentry.SampleIssue(id)), latest
+}
+
+// later returns the issue of a sample that makes it as Sentry has it when it is asked.
+func later(body []byte) []byte {
+	return bytes.Replace(body, []byte(`"count":"1","userCount":1`), []byte(`"count":"37","userCount":29`), 1)
+}
+
+// latest is the latest event of it then.
+var latest = standin.Event{
+	Environment: "production", Release: "backend@2026.3.17-2", User: "88213",
+	File: "checkout/services/totals.py", Function: "assert_totals_match", Line: 23,
 }
 
 // find returns what a stand-in has of an effect that a run says it had, and false if that

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/tidwall/gjson"
 	"go.temporal.io/sdk/client"
 
 	"sentry-temporal/activities"
@@ -21,12 +22,12 @@ func TestAFatalIssueIsPagedPostedTicketedToldAndLinkedOnce(t *testing.T) {
 	systems := standIns(t, "sentry")
 	s.outside = systems.Outside
 	at := start(t, s)
-	issue := story(false)[0]
+	issue := fatalStory("")[0]
 	if err := systems.seed(issue); err != nil {
 		t.Fatal(err)
 	}
-	delivery := sampleOf(t, at, issue.name)
-	delivery.Body = issue.body
+	delivery := sampleOf(t, at, issue.Name)
+	delivery.Body = issue.Body
 	want := map[string]int{
 		activities.EffectPage: 1, activities.EffectSlack: 1, activities.EffectTicket: 1, activities.EffectLink: 1, activities.EffectWebhook: 1,
 	}
@@ -39,6 +40,28 @@ func TestAFatalIssueIsPagedPostedTicketedToldAndLinkedOnce(t *testing.T) {
 		if got := systems.present(); !maps.Equal(got, want) {
 			t.Errorf("%s: there are %v, not %v", status, got, want)
 		}
+	}
+}
+
+// What Sentry says of the issue of a sample is what the sample says.
+func TestTheStandInForSentryKnowsTheIssuesOfSamples(t *testing.T) {
+	s := quietStack(t.TempDir())
+	systems := standIns(t, "sentry")
+	s.outside = systems.Outside
+	at := start(t, s)
+	delivery := sampleOf(t, at, "issue.created")
+	awaitRun(t, at, send(t, delivery).Runs[0])
+	issues := systems.standins.Sentry.Issues()
+	if len(issues) != 1 {
+		t.Fatalf("it knows of %+v", issues)
+	}
+	for path, got := range map[string]string{"id": issues[0].ID, "shortId": issues[0].ShortID, "title": issues[0].Title, "level": issues[0].Level} {
+		if want := gjson.GetBytes(delivery.Body, "data.issue."+path).Str; got != want {
+			t.Errorf("its %s is %q, not %q", path, got, want)
+		}
+	}
+	if len(issues[0].Links) != 1 {
+		t.Errorf("it has the links %v", issues[0].Links)
 	}
 }
 
@@ -68,7 +91,7 @@ func played(t *testing.T) (addresses, *standin.All) {
 	}
 	defer c.Close()
 	d := demonstration{url: at.webhook("sentry"), temporal: c, outside: systems, out: io.Discard}
-	deliveries := story(false)
+	deliveries := fatalStory("")
 	if err := d.play(t.Context(), deliveries[:len(deliveries)-1]); err != nil {
 		t.Fatal(err)
 	}

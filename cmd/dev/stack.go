@@ -68,6 +68,15 @@ func (a addresses) webhook(integration string) string {
 	return a.public + "/webhooks/" + integration
 }
 
+// tell writes where people look, and how they send a sample to an integration.
+func (a addresses) tell(w io.Writer, integration string) {
+	fmt.Fprintf(w, "  Status page    %s/\n", a.admin)
+	fmt.Fprintf(w, "  Worker's page  %s/\n", a.worker)
+	fmt.Fprintf(w, "  Temporal UI    %s\n", a.ui)
+	fmt.Fprintf(w, "  Health         %s/readyz\n", a.admin)
+	fmt.Fprintf(w, "  Send a sample  go run ./cmd/triage send --url %s issue.created\n", a.webhook(integration))
+}
+
 // run starts everything, calls use, and stops everything when use returns: what
 // depends on Temporal first, Temporal last. A part that ends by itself ends
 // use's context and is the error.

@@ -47,7 +47,7 @@ it is called wrongly.`,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { tried = true }, // after what Args checks
 	}
-	root.AddCommand(newSend(), newLoad(), newSetup(), newCheck(), newDrain(), newRoutes(), newDestinations(), newLint(), newVersion())
+	root.AddCommand(newSend(), newStory(), newLoad(), newSetup(), newCheck(), newDrain(), newRoutes(), newDestinations(), newLint(), newVersion())
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetArgs(append([]string{}, args...)) // nil would be those of the process
 	root.SetOut(stdout)

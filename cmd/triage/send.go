@@ -57,10 +57,11 @@ func newSend() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "send <resource.action>...",
 		Short: "Send signed sample deliveries, as Sentry does",
-		Long: `Signs a sample delivery for each name, as in issue.created, and posts it. Each
-send has ids of its own, so two sends are two different issues, but for those
-under one Request-ID: they are one delivery that comes again. A delivery that
-is not taken is a failure.`,
+		Long: `Signs a sample delivery for each name, as in issue.created, and posts it. The
+ids in it follow from the Request-ID: each send is another issue, and the same
+sample under the same Request-ID is one delivery that comes again, also in
+another call. What is something else, and comes under a Request-ID that is
+known, is told on standard error. A delivery that is not taken is a failure.`,
 		Example: `  triage send issue.created
   triage send --request-id again -n 2 issue.created
   triage send --body body.json --url https://hooks.example.com/webhooks/sentry
@@ -74,7 +75,7 @@ is not taken is a failure.`,
 				}
 				return nil
 			}
-			return s.send(cmd.Context(), names, cmd.OutOrStdout())
+			return s.send(cmd.Context(), names, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	s.add(cmd)
@@ -106,46 +107,32 @@ func (s *sending) check(names []string) error {
 	return nil
 }
 
-func (s *sending) send(ctx context.Context, names []string, stdout io.Writer) error {
+func (s *sending) send(ctx context.Context, names []string, stdout, stderr io.Writer) error {
 	if len(names) == 0 {
 		names = []string{""} // the ingress infers the resource
 	}
-	secret, err := s.key()
+	post, err := s.open(stdout, stderr)
 	if err != nil {
 		return err
 	}
-	refused := 0
 	for _, name := range names {
-		var body []byte
 		for range s.count {
-			// Under one Request-ID it is one delivery that comes again.
-			if body == nil || s.requestID == "" {
-				if body, err = bodyOf(name, s.bodyFile); err != nil {
-					return err
-				}
-			}
-			resource, _, _ := strings.Cut(name, ".")
-			d := hook.Delivery{URL: s.url, Secret: secret, Resource: resource, RequestID: s.requestID, Body: body, Wait: s.wait}
-			if d.RequestID == "" {
-				d.RequestID = sentry.NewRequestID()
-			}
-			answer, err := hook.Send(ctx, d)
+			requestID := cmp.Or(s.requestID, sentry.NewRequestID())
+			body, err := bodyOf(name, s.bodyFile, requestID)
 			if err != nil {
 				return err
 			}
-			printAnswer(stdout, d.RequestID, answer)
-			if !answer.OK() {
-				refused++
+			resource, _, _ := strings.Cut(name, ".")
+			if err := post.send(ctx, hook.Delivery{Resource: resource, RequestID: requestID, Body: body, Wait: s.wait}); err != nil {
+				return err
 			}
 		}
 	}
-	if refused > 0 {
-		return fmt.Errorf("%d not taken", refused)
-	}
-	return nil
+	return post.verdict()
 }
 
-func bodyOf(name, bodyFile string) ([]byte, error) {
+// bodyOf returns what is sent under a Request-ID: the same each time.
+func bodyOf(name, bodyFile, requestID string) ([]byte, error) {
 	if bodyFile != "" {
 		return os.ReadFile(bodyFile)
 	}
@@ -153,19 +140,5 @@ func bodyOf(name, bodyFile string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sentry.FreshIDs(sample), nil
-}
-
-func printAnswer(w io.Writer, requestID string, a hook.Answer) {
-	if !a.OK() {
-		fmt.Fprintf(w, "%d %s (Request-ID %s)\n", a.Code, a.Error, requestID)
-		return
-	}
-	fmt.Fprintf(w, "%d %s %s (Request-ID %s)\n", a.Code, a.Status, a.Event, requestID)
-	for _, run := range a.Runs {
-		fmt.Fprintf(w, "    %s %s\n", run.Status, run.WorkflowID)
-		if run.URL != "" {
-			fmt.Fprintf(w, "    %s\n", run.URL)
-		}
-	}
+	return sentry.WithIDs(sample, requestID), nil
 }

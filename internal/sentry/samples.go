@@ -1,8 +1,11 @@
 package sentry
 
 import (
+	"crypto/sha256"
 	"embed"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -53,23 +56,53 @@ const (
 
 // FreshIDs returns body, a sample, with random ids in place of its own: another
 // issue, event and so on, consistently throughout the body.
-func FreshIDs(body []byte) []byte {
-	number := func(digits int) string {
-		low := int64(1)
-		for range digits - 1 {
-			low *= 10
-		}
-		return fmt.Sprint(low + rand.Int64N(9*low))
+func FreshIDs(body []byte) []byte { return WithIDs(body, NewRequestID()) }
+
+// WithIDs is like [FreshIDs] with ids that follow from seed: under one seed, the same
+// in each body of each process, so that samples are about one issue.
+func WithIDs(body []byte, seed string) []byte {
+	random := rand.New(rand.NewChaCha8(sha256.Sum256([]byte(seed))))
+	number := func() string {
+		const low = 1e11 // of those with 12 digits
+		return fmt.Sprint(low + random.Int64N(9*low))
 	}
+	issue := issueID(number())
 	return []byte(strings.NewReplacer(
-		sampleIssueID, number(16),
-		sampleShortID, "BACKEND-"+strings.ToUpper(strconv.FormatUint(rand.Uint64N(1<<40), 36)),
-		sampleEventID, NewRequestID(),
-		sampleComment, number(12),
-		sampleSeerRun, number(12),
-		sampleBuildID, number(12),
-		sampleMetricID, number(12),
+		sampleIssueID, issue,
+		sampleShortID, shortID(issue),
+		sampleEventID, fmt.Sprintf("%016x%016x", random.Uint64(), random.Uint64()),
+		sampleComment, number(),
+		sampleSeerRun, number(),
+		sampleBuildID, number(),
+		sampleMetricID, number(),
 	).Replace(string(body)))
+}
+
+// issueID returns one of [WithIDs], which can be told by its last 4 digits.
+func issueID(digits string) string {
+	return fmt.Sprintf("%s%04d", digits, crc32.ChecksumIEEE([]byte(digits))%1e4)
+}
+
+func shortID(issue string) string {
+	sum := sha256.Sum256([]byte(issue))
+	return "BACKEND-" + strings.ToUpper(strconv.FormatUint(binary.BigEndian.Uint64(sum[:])>>24, 36))
+}
+
+// SampleIssue returns the delivery that made the issue of samples, which may have other ids,
+// see [WithIDs], and nil if id is that of no sample.
+func SampleIssue(id string) []byte {
+	body, err := Sample("issue.created")
+	if err != nil {
+		panic(err) // it is compiled in
+	}
+	const digits = 12
+	switch {
+	case id == sampleIssueID:
+		return body
+	case len(id) <= digits || id != issueID(id[:digits]):
+		return nil
+	}
+	return []byte(strings.NewReplacer(sampleIssueID, id, sampleShortID, shortID(id)).Replace(string(body)))
 }
 
 // NewRequestID returns a value for [HeaderRequestID] in Sentry's form: 32 lower

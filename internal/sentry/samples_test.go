@@ -96,6 +96,48 @@ var (
 	})
 )
 
+func TestIDsFollowFromTheirSeed(t *testing.T) {
+	issues := map[string]bool{}
+	eachSample(t, func(name string, body []byte) {
+		one := sentry.WithIDs(body, "a")
+		if !bytes.Equal(one, sentry.WithIDs(body, "a")) {
+			t.Errorf("%s: the same seed has other ids", name)
+		}
+		if !strings.HasPrefix(name, "installation.") && bytes.Equal(one, sentry.WithIDs(body, "b")) && len(gjson.GetBytes(one, "data").Raw) > 2 {
+			t.Errorf("%s: another seed has the same ids", name)
+		}
+		for _, path := range issueIDs {
+			if id := gjson.GetBytes(one, path); id.Exists() {
+				issues[id.String()] = true
+			}
+		}
+	})
+	if len(issues) != 1 {
+		t.Errorf("under one seed the samples are about %d issues", len(issues))
+	}
+}
+
+func TestTheIssueOfASampleIsKnownByItsID(t *testing.T) {
+	sample, err := sentry.Sample("issue.created")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range map[string][]byte{"its own": sample, "other ids": sentry.WithIDs(sample, "a")} {
+		id := gjson.GetBytes(body, "data.issue.id").Str
+		known := sentry.SampleIssue(id)
+		for _, path := range []string{"data.issue.id", "data.issue.shortId", "data.issue.title"} {
+			if got, want := gjson.GetBytes(known, path).Str, gjson.GetBytes(body, path).Str; got != want {
+				t.Errorf("%s: %s is %q, not %q", name, path, got, want)
+			}
+		}
+	}
+	for _, other := range []string{"", "4711", "670214998500", "6702149985000000", "123456789012xxxx", "BACKEND-1A"} {
+		if body := sentry.SampleIssue(other); body != nil {
+			t.Errorf("%q is known", other)
+		}
+	}
+}
+
 func TestFreshIDs(t *testing.T) {
 	eachSample(t, func(name string, body []byte) {
 		t.Run(name, func(t *testing.T) {

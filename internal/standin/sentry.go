@@ -42,6 +42,9 @@ type Sentry struct {
 	// Invent has an issue that is asked for by its number, and is not known, made up, and
 	// any installation be one.
 	Invent bool
+	// Unseen, if it is set, returns a delivery about an issue that is asked for by its
+	// number, and is not known, and its latest event; a delivery of nil has it made up.
+	Unseen func(id string) ([]byte, Event)
 	// Rate is how many requests of a kind it takes in a second: 40.
 	Rate int
 	// Repeats is how long the same comment is refused: an hour.
@@ -226,6 +229,13 @@ func (s *Sentry) findOrInvent(id string) *sentryIssue {
 	if _, err := strconv.ParseUint(id, 10, 63); issue != nil || !s.Invent || err != nil {
 		return issue
 	}
+	if s.Unseen != nil {
+		if delivery, event := s.Unseen(id); delivery != nil {
+			if known, err := s.seed(delivery, event); err == nil {
+				return s.find(known)
+			}
+		}
+	}
 	return s.add(map[string]any{
 		"id": id, "shortId": "MADE-UP-" + id, "title": "An issue that this stand-in has made up", "level": "error", "status": "unresolved", "substatus": "ongoing",
 		"project": map[string]any{"slug": "backend"}, "count": "1", "userCount": json.Number("1"),
@@ -235,6 +245,12 @@ func (s *Sentry) findOrInvent(id string) *sentryIssue {
 // Seed gives it the issue that a delivery is about, and an event, which is the latest of
 // the issue. It returns the issue's id.
 func (s *Sentry) Seed(delivery []byte, event Event) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seed(delivery, event)
+}
+
+func (s *Sentry) seed(delivery []byte, event Event) (string, error) {
 	var body struct {
 		Installation struct {
 			UUID string `json:"uuid"`
@@ -268,8 +284,6 @@ func (s *Sentry) Seed(delivery []byte, event Event) (string, error) {
 	if id == "" {
 		return "", errors.New("the delivery is about no issue")
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if body.Installation.UUID != "" {
 		s.installations[body.Installation.UUID] = true
 	}

@@ -239,6 +239,26 @@ func TestSentryMakesAnIssueUpOnlyIfToldTo(t *testing.T) {
 	}
 }
 
+func TestSentryIsToldOfAnIssueThatItHasNotSeen(t *testing.T) {
+	s := startSentry(t, standin.ScopeEventRead)
+	s.Invent = true
+	s.Unseen = func(id string) ([]byte, standin.Event) {
+		if id != "12" {
+			return nil, standin.Event{}
+		}
+		return []byte(`{"data":{"issue":{"id":"12","shortId":"SHOP-12"}}}`), standin.Event{Release: "1.2"}
+	}
+	for id, want := range map[string]string{"12": "SHOP-12", "13": "MADE-UP-13"} {
+		status, _, body := ask(t, s.URL+org+"issues/"+id+"/", "GET", "Bearer "+token, "")
+		if state, _ := s.Issue(id); status != 200 || !strings.Contains(body, want) || state.ShortID != want {
+			t.Errorf("%s is answered %d, %s", id, status, body)
+		}
+	}
+	if _, _, body := ask(t, s.URL+org+"issues/12/events/latest/", "GET", "Bearer "+token, ""); !strings.Contains(body, `"1.2"`) {
+		t.Errorf("its latest event is %s", body)
+	}
+}
+
 func TestSentryForgetsTheOldest(t *testing.T) {
 	s := startSentry(t, standin.ScopeEventRead)
 	for i := range 1000 {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sentry-temporal/internal/config"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 )
@@ -31,11 +32,13 @@ type Delivery struct {
 
 // Answer is what the ingress said.
 type Answer struct {
-	Code   int // HTTP status
-	Status starter.Status
-	Event  string
-	Runs   []starter.Run
-	Error  string
+	Code    int // HTTP status
+	Status  starter.Status
+	Event   string
+	Key     string `json:"idempotency_key"`
+	Runs    []starter.Run
+	Skipped []routes.Skip
+	Error   string
 }
 
 // OK reports whether the status is 2xx.
