@@ -62,6 +62,7 @@ type Options struct {
 //	GET  /login            the form to log in, for people
 //	POST /login            exchanges the token for a cookie
 //	GET  /api/deliveries   the last deliveries, see [DeliveryRecord]
+//	GET  /api/state        how it is with it and with what it needs, see [StateRecord]
 //	GET  /journal          deliveries in the journal, see [journal.Item]
 //	GET  /journal/{id}     the envelope of one, with its body
 //	POST /journal/park     keeps pending ones from being started
@@ -104,6 +105,7 @@ func New(o Options) http.Handler {
 		status := &statusPage{Status: *o.Status, admin: a}
 		show = status.show
 		private.GET("/api/deliveries", status.listDeliveries)
+		private.GET("/api/state", status.showState)
 	}
 	if o.Status != nil || o.Worker != nil {
 		private.GET("/", show)

@@ -60,16 +60,3 @@ const (
 	RunCanceled   = "canceled"
 	RunMissing    = "missing" // Temporal does not have it any more
 )
-
-// QueueState is what Temporal said of a task queue when it was asked last.
-type QueueState struct {
-	Connection string        `json:"connection"` // "" is the common one
-	Namespace  string        `json:"namespace"`
-	TaskQueue  string        `json:"task_queue"`
-	Backlog    int64         `json:"backlog"`     // tasks that wait for a worker, about
-	BacklogAge time.Duration `json:"backlog_age"` // of the first of them
-	Pollers    int           `json:"pollers"`     // workers that have asked for work in the last five minutes, as the server remembers
-	LastPoll   time.Time     `json:"last_poll,omitzero"`
-	Problem    string        `json:"problem,omitempty"` // why nothing is known
-	Asked      time.Time     `json:"asked,omitzero"`
-}

@@ -25,6 +25,8 @@ const (
 // others, and when the last verified one that was not refused came for each
 // integration. What it holds is bounded, whatever is sent.
 type Recent struct {
+	began time.Time
+
 	mu         sync.Mutex
 	verified   ring
 	unverified ring                 // apart, so that strangers push nothing out
@@ -61,6 +63,7 @@ type remembered struct {
 // NewRecent returns a Recent that remembers nothing yet.
 func NewRecent(integrations []config.Integration) *Recent {
 	r := &Recent{
+		began:      time.Now(),
 		verified:   ring{slots: make([]remembered, maxRecent)},
 		unverified: ring{slots: make([]remembered, maxUnverified)},
 		last:       map[string]time.Time{},

@@ -46,6 +46,11 @@ type Status struct {
 	Input    func(context.Context, RunOf) (sentry.Envelope, error)
 	// Queues says what is known of the task queues that runs go to. Nil knows nothing.
 	Queues func() []QueueState
+	// Lanes says what waits for each namespace. Nil knows nothing.
+	Lanes func() []LaneState
+	// JournalReady returns why no delivery can be kept, nil if one can, see
+	// [journal.Journal.Ready]. Nil knows of nothing.
+	JournalReady func() error
 	// Instance names the process among several.
 	Instance string
 	Secrets  func() []keyring.State // in the order of Integrations
@@ -145,10 +150,6 @@ type integrationRow struct {
 	RunsURL    string // in the Temporal UI
 	Last       time.Time
 }
-
-// mismatchShown is how long the page shows that a delivery of an installation
-// that is known has matched no secret.
-const mismatchShown = 10 * time.Minute
 
 // Unmatched reports whether there is something to do about the secrets.
 func (r integrationRow) Unmatched() bool {

@@ -28,6 +28,8 @@ type NamespaceState struct {
 	Namespace  string `json:"namespace"`
 	Status     string `json:"status"`
 	Problem    string `json:"problem,omitempty"`
+
+	Asked time.Time `json:"-"` // when that was known; zero if nothing is so far
 }
 
 // The statuses of a namespace.
@@ -131,7 +133,7 @@ func (w *Watch) ask(ctx context.Context, i int, n Namespace) {
 	if ctx.Err() != nil {
 		return // asked for nothing
 	}
-	next := NamespaceState{Connection: n.Connection, Namespace: n.Name, Status: StatusOK}
+	next := NamespaceState{Connection: n.Connection, Namespace: n.Name, Status: StatusOK, Asked: time.Now()}
 	if err != nil {
 		next.Status, next.Problem = StatusRefused, text.Shorten(text.Line(err.Error()), maxProblem)
 		switch serviceerror.ToStatus(err).Code() { //nolint:exhaustive // the others are answers

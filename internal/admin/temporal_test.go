@@ -52,7 +52,7 @@ func TestANamespaceThatHangsNeitherDelaysNorHidesOthers(t *testing.T) {
 			admin.Namespace{Name: "hangs", Ask: hang}, admin.Namespace{Connection: "eu", Name: "answers", Ask: ok})
 		synctest.Wait() // takes no time
 		states := w.States()
-		if states[0].Status != admin.StatusUnknown || states[1] != (admin.NamespaceState{Connection: "eu", Namespace: "answers", Status: admin.StatusOK}) {
+		if states[0].Status != admin.StatusUnknown || states[1] != (admin.NamespaceState{Connection: "eu", Namespace: "answers", Status: admin.StatusOK, Asked: time.Now()}) {
 			t.Errorf("at first: %+v", states)
 		}
 		pass(2 * time.Second)

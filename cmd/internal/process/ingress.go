@@ -183,7 +183,9 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 			Journal:      kept.Stats,
 			Look:         kept.Look,
 			URL:          starts.URL,
-			Instance:     instance(),
+			Lanes:        lanesOf(lanes),
+			JournalReady: kept.Ready,
+			Instance:     instance(public.Addr()),
 			Secrets:      keys.States,
 		},
 	}
@@ -273,13 +275,29 @@ func capsOf(integrations []config.Integration) map[string]float64 {
 	return caps
 }
 
-// instance names this process among others with the same configuration.
-func instance() string {
+// instance names the process that listens there among others with the same
+// configuration, of which several may be on a host.
+func instance(public net.Addr) string {
 	host, err := os.Hostname()
 	if err != nil {
-		return "unknown"
+		host = "unknown"
 	}
-	return host
+	_, port, err := net.SplitHostPort(public.String())
+	if err != nil {
+		return host
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// lanesOf returns what says how the lanes are, for the admin address.
+func lanesOf(lanes *forwarder.Forwarder) func() []admin.LaneState {
+	return func() []admin.LaneState {
+		var all []admin.LaneState
+		for _, s := range lanes.Lanes() {
+			all = append(all, admin.LaneState{Connection: s.Connection, Namespace: s.Namespace, Waiting: s.Waiting, Failing: s.Failing, Since: s.Since})
+		}
+		return all
+	}
 }
 
 // localURL is the base address of a listener as this machine reaches it.
