@@ -259,9 +259,6 @@ func kindVerdict(k KindState, now time.Time, one, several string) Verdict {
 	return verdict(LevelGood, "Poll for work")
 }
 
-// pollsKept is how long a server remembers who has polled.
-const pollsKept = 5 * time.Minute
-
 // noPoll says since when no worker polls.
 func noPoll(k KindState, now time.Time) string {
 	if k.LastPoll.IsZero() {

@@ -132,6 +132,10 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	if err := service.MeasureTemporal(told.Meter(), watch.States); err != nil {
 		return err
 	}
+	queues := admin.NewQueueWatch(log)
+	if err := measureQueues(told.Meter(), queues.States); err != nil {
+		return err
+	}
 	opened := make(chan struct{}, 1) // has an element when there may be places that there were not
 	open := func(table *routes.Table) error {
 		for _, at := range table.Places() {
@@ -140,6 +144,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 			}
 			watch.Add(service.OpenedNamespace(connections, at.Integration, at.Namespace, lanes.Failing))
 		}
+		queues.Set(queuesOf(table, connections))
 		select {
 		case opened <- struct{}{}:
 		default:
@@ -183,6 +188,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 			Journal:      kept.Stats,
 			Look:         kept.Look,
 			URL:          starts.URL,
+			Queues:       queues.States,
 			Lanes:        lanesOf(lanes),
 			JournalReady: kept.Ready,
 			Instance:     instance(public.Addr()),
@@ -209,6 +215,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		background.Go(func() { planner.Follow(working, open) })
 		background.Go(func() { putBack(working, kept, connections, opened, log) })
 		background.Go(func() { watch.Run(working) })
+		background.Go(func() { queues.Run(working) })
 		// Until the last answer there may be something to hold.
 		answering, answered := context.WithCancel(context.WithoutCancel(working))
 		background.Go(func() { keys.Run(answering, ingress.TakeHeld(inbox, log)) })
@@ -287,6 +294,20 @@ func instance(public net.Addr) string {
 		return host
 	}
 	return net.JoinHostPort(host, port)
+}
+
+// queuesOf returns the task queues that runs may be planned for, to be asked about.
+func queuesOf(table *routes.Table, connections *starter.Connections) []admin.TaskQueue {
+	var all []admin.TaskQueue
+	for _, q := range table.Queues() {
+		all = append(all, admin.TaskQueue{
+			Connection: connections.Environments()[q.Integration].Connection, Namespace: q.Namespace, Name: q.TaskQueue,
+			Ask: func(ctx context.Context) (workflow, activity starter.Tasks, err error) {
+				return connections.TaskQueue(ctx, q.Integration, q.Namespace, q.TaskQueue)
+			},
+		})
+	}
+	return all
 }
 
 // lanesOf returns what says how the lanes are, for the admin address.

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"sentry-temporal/internal/admin"
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/forwarder"
 	"sentry-temporal/internal/journal"
@@ -146,6 +147,38 @@ func measureLanes(meter metric.Meter, lanes *forwarder.Forwarder) error {
 				for _, s := range lanes.Lanes() {
 					o.Observe(g.value(s), metric.WithAttributes(
 						attribute.String("connection", s.Connection), attribute.String("namespace", s.Namespace)))
+				}
+				return nil
+			})); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureQueues measures, whenever the metrics are asked for, what is known of the
+// task queues, and nothing of what is not.
+func measureQueues(meter metric.Meter, states func() []admin.QueueState) error {
+	gauges := []struct {
+		name, unit, description string
+		counted                 bool // not known of a server that does not count
+		value                   func(admin.KindState) float64
+	}{
+		{"backlog", "", "Tasks that wait for a worker, about.", true, func(k admin.KindState) float64 { return float64(k.Backlog) }},
+		{"backlog_age_seconds", "s", "Time that the first of them has waited for, 0 without any.", true, func(k admin.KindState) float64 { return k.BacklogAgeSeconds }},
+		{"pollers", "", "Workers that have polled in the last 75 s.", false, func(k admin.KindState) float64 { return float64(k.Pollers) }},
+	}
+	for _, g := range gauges {
+		if _, err := meter.Float64ObservableGauge("sentry_temporal_task_queue_"+g.name, metric.WithUnit(g.unit), metric.WithDescription(g.description),
+			metric.WithFloat64Callback(func(_ context.Context, o metric.Float64Observer) error {
+				for _, q := range states() {
+					for kind, k := range map[string]admin.KindState{"workflow": q.Workflow, "activity": q.Activity} {
+						if q.Known() && (k.Counted || !g.counted) {
+							o.Observe(g.value(k), metric.WithAttributes(
+								attribute.String("connection", q.Connection), attribute.String("namespace", q.Namespace),
+								attribute.String("task_queue", q.TaskQueue), attribute.String("kind", kind)))
+						}
+					}
 				}
 				return nil
 			})); err != nil {
