@@ -706,6 +706,18 @@ func TestAdminTableHasTheRoutesThatThereAre(t *testing.T) {
 	}
 }
 
+func TestTablesSayWhatTheWordsOfThePageMean(t *testing.T) {
+	for header, meanings := range map[string][]admin.Meaning{"Outcome": admin.Outcomes, "State of a run": admin.RunStates} {
+		var documented []admin.Meaning
+		for _, row := range table(t, "docs/operations.md", header) {
+			documented = append(documented, admin.Meaning{Name: onlySpan(t, row[0]), Text: row[1]})
+		}
+		if !slices.Equal(documented, meanings) {
+			t.Errorf("the table has %v, the code %v", documented, meanings)
+		}
+	}
+}
+
 func TestTableOfParametersHasThoseThatTheJournalIsAskedWith(t *testing.T) {
 	documented := map[string]bool{}
 	for _, row := range table(t, "docs/operations.md", "Parameter") {

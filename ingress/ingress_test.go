@@ -447,6 +447,10 @@ func TestAnswerAndLogTellAConditionFromNoWorkflow(t *testing.T) {
 	}{
 		"no workflow": {nil, ""},
 		"a condition": {[]routes.Skip{{Workflow: "page_on_fatal", Why: routes.WhyCondition}}, `[{"workflow":"page_on_fatal","reason":"condition"}]`},
+		"a route": {
+			[]routes.Skip{{Workflow: "PayTriage", Why: routes.WhyRoute, Field: routes.NoProjects}},
+			`[{"workflow":"PayTriage","reason":"route","field":"projects"}]`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, &starts{start: none, skips: tt.skips})

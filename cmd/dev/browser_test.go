@@ -293,6 +293,24 @@ func TestStatusPageInABrowser(t *testing.T) {
 		b.quiet()
 	})
 
+	t.Run("finds while one types", func(t *testing.T) {
+		b := in(t)
+		b.do(chromedp.Evaluate[chromedp.Void]("window.same = true; scrollTo(0, 40)"), chromedp.SendKeys(chromedp.ID("q"), strings.ToUpper(run.WorkflowID)))
+		b.await(rowCount + " === 2 && location.search.startsWith('?q=') && document.activeElement.id === 'q' && window.same")
+		b.do(chromedp.Click(chromedp.ID("clear")))
+		b.await(rowCount + " > 2 && location.search === '' && document.getElementById('q').value === '' && window.same")
+		b.quiet()
+	})
+
+	t.Run("begins with the deliveries on a phone", func(t *testing.T) {
+		b := in(t)
+		b.do(chromedp.EmulateViewport(390, 844), chromedp.Navigate(page))
+		b.await(rowCount + " > 0")
+		if top := value(b, chromedp.Evaluate[float64]("document.querySelector('#deliveries tr').getBoundingClientRect().top")); top > 640 {
+			t.Errorf("the first one is %v pixels down", top)
+		}
+	})
+
 	t.Run("filters without script", func(t *testing.T) {
 		b := in(t)
 		b.script(false)
@@ -342,10 +360,10 @@ func TestStatusPageInABrowser(t *testing.T) {
 		if answer.Status != starter.Accepted || answer.Runs[0].RunID != "" {
 			t.Fatalf("answered %+v", answer)
 		}
-		accepted.Wait = 10
-		send(t, accepted) // is answered when the run is there
 		b := in(t)
-		b.do(chromedp.Click(chromedp.CSS(`#deliveries tr:has(.accepted) a[title=` + quoted(answer.Runs[0].WorkflowID) + `]`)))
+		started := `#deliveries tr:has(.started) a[title=` + quoted(answer.Runs[0].WorkflowID) + `]`
+		b.await(`document.querySelector(` + quoted(started) + `) !== null`) // by itself
+		b.do(chromedp.Click(chromedp.CSS(started)))
 		b.await(has(answer.Runs[0].WorkflowID))
 		b.await(has("WorkflowExecutionCompleted") + " || " + has("Workflow Execution Completed"))
 	})

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -15,32 +16,17 @@ import (
 	"sentry-temporal/internal/web"
 )
 
-// Outcomes of deliveries that were taken and are not to be started by themselves.
-const (
-	outcomeParked    = "parked"
-	outcomeDiscarded = "discarded"
-)
-
-// outcomes are all that there are, in the order of the page.
-var outcomes = []string{
-	string(starter.Started), string(starter.Existing), string(starter.Accepted), outcomeParked, outcomeDiscarded, string(starter.Ignored), web.Refused, web.Failed,
-}
-
-// filter says which deliveries to show: those with this event and this outcome,
-// where empty means any.
-type filter struct{ Event, Outcome string }
-
-func (f filter) lets(d DeliveryRecord) bool {
-	return (f.Event == "" || f.Event == d.Event) && (f.Outcome == "" || f.Outcome == d.Outcome)
-}
-
 // DeliveryRecord is a delivery as GET /api/deliveries gives it:
 //
-//	{"deliveries": [DeliveryRecord, ...], "unverified": [DeliveryRecord, ...]}
+//	{"instance": "...", "deliveries": [DeliveryRecord, ...], "unverified": [DeliveryRecord, ...]}
 //
 // are the last 200 verified ones at most, the newest first, and the last 50
-// others. The parameters event and outcome of the query leave only those of the
-// verified ones that have that event and that outcome. Texts are cut at 256 bytes.
+// others, of the ingress that instance names. Of the verified ones the parameters of
+// the query leave those that have all of: this project, integration, event and
+// outcome, a run in the state run, and q, which is an ID (Request-ID, idempotency
+// key, issue, short ID, workflow or run) or a part of the title, in any case. Of the others
+// integration and q leave those that went there or have this Request-ID. Texts are
+// cut at 256 bytes.
 type DeliveryRecord struct {
 	Number      uint64        `json:"number"` // 1 for the first of its list since the ingress started
 	Time        time.Time     `json:"time"`   // of receipt
@@ -63,13 +49,63 @@ type DeliveryRecord struct {
 	Reason      string        `json:"reason,omitempty"`      // why it was refused or failed, as the sender was told
 	Hint        string        `json:"hint,omitempty"`        // what may set that right
 	Skipped     []routes.Skip `json:"skipped,omitempty"`     // workflows that want the event and do not run for it, and why
+	Wanted      []Wanting     `json:"wanted,omitempty"`      // of one that is ignored: what workflows want of its resource now
 	Runs        []RunRecord   `json:"runs"`
 }
+
+// Wanting is a workflow and the events of a resource that it wants.
+type Wanting struct {
+	Workflow string   `json:"workflow"`
+	Events   []string `json:"events"`
+}
+
+// maxWanting is how many workflows are told of that want other events of a resource.
+const maxWanting = 5
 
 // RunRecord is a run of a delivery, as far as it is known by now.
 type RunRecord struct {
 	starter.Run
 	State *RunState `json:"state,omitempty"` // in Temporal; nil if nothing is known
+}
+
+// Status is the state of the run for people and filters; "" while it has not been
+// started.
+func (r RunRecord) Status() string {
+	switch {
+	case r.RunID == "":
+		return ""
+	case r.State == nil || r.State.Status == "":
+		return runUnknown
+	}
+	return r.State.Status
+}
+
+// Reason is why the run is in its state, as far as that is known.
+func (r RunRecord) Reason() string {
+	if r.State == nil {
+		return ""
+	}
+	return r.State.Reason
+}
+
+// stateLife is how long the state of a run that is under way counts as today's.
+const stateLife = 15 * time.Second
+
+// Since is when Temporal said so, where that is so long ago that it may have
+// changed; else the zero time.
+func (r RunRecord) Since() time.Time {
+	if r.State == nil || isFinal(r.State.Status) || time.Since(r.State.Asked) < stateLife {
+		return time.Time{}
+	}
+	return r.State.Asked
+}
+
+// Page is the path of the page of the delivery; "" if it has none.
+func (d DeliveryRecord) Page() string {
+	if d.Key == "" {
+		return ""
+	}
+	return "/deliveries/" + url.PathEscape(d.Integration) + "/" + url.PathEscape(d.Key)
 }
 
 // Issue is what the page calls the issue.
@@ -80,19 +116,50 @@ func (d DeliveryRecord) Issue() string {
 // NotRun says, line by line, why no workflow runs for the delivery, or which do not
 // for a condition.
 func (d DeliveryRecord) NotRun() []string {
-	if d.Outcome == string(starter.Ignored) && len(d.Skipped) == 0 {
-		return []string{"no workflow wants the event"}
-	}
 	var lines []string
+	if d.Outcome == string(starter.Ignored) && len(d.Skipped) == 0 {
+		lines = append(lines, "no workflow wants the event")
+		for _, w := range d.Wanted {
+			lines = append(lines, w.Workflow+" wants "+strings.Join(w.Events, ", "))
+		}
+		return lines
+	}
 	for _, skip := range d.Skipped {
 		switch {
 		case skip.Why == routes.WhyCondition:
 			lines = append(lines, skip.Workflow+": its condition says no")
+		case len(d.Runs) == 0 && skip.Field != "":
+			lines = append(lines, skip.Workflow+": its route is for other "+string(skip.Field))
 		case len(d.Runs) == 0:
 			lines = append(lines, skip.Workflow+": its routes are for others")
 		}
 	}
 	return lines
+}
+
+// wantedBy returns what the first workflows want of the resource of an event, of
+// which no one wants the event itself.
+func wantedBy(event string, all []routes.Route) []Wanting {
+	dot := strings.LastIndex(event, ".")
+	if dot < 0 {
+		return nil
+	}
+	var wanted []Wanting
+	for _, route := range all {
+		var events []string
+		for _, e := range route.Events {
+			if strings.HasPrefix(e, event[:dot+1]) {
+				events = append(events, e)
+			}
+		}
+		if len(events) == 0 || slices.ContainsFunc(wanted, func(w Wanting) bool { return w.Workflow == route.Workflow }) {
+			continue
+		}
+		if wanted = append(wanted, Wanting{route.Workflow, events}); len(wanted) == maxWanting {
+			break
+		}
+	}
+	return wanted
 }
 
 // issueOf is what the page calls the issue of a delivery in the journal.
@@ -130,7 +197,7 @@ func (s *statusPage) liven(d *DeliveryRecord, again bool) {
 	case !ok:
 		d.Outcome = outcomeDiscarded
 	case known.State == journal.Parked:
-		d.Outcome, d.DeliveryID, d.Reason = outcomeParked, known.ID, string(known.Code)
+		d.Outcome, d.DeliveryID, d.Reason = outcomeParked, known.ID, cmp.Or(parkedWords[known.Code], string(known.Code))
 	case known.State == journal.Pending:
 		d.DeliveryID = known.ID
 	default:
@@ -175,31 +242,51 @@ func webAddress(address string) string {
 	return address
 }
 
-// records returns the verified deliveries that are remembered, what of them the
-// filter of the request lets through, and the others.
-func (s *statusPage) records(c *gin.Context) (all, shown, unverified []DeliveryRecord, f filter) {
-	f = filter{Event: cut(c.Query("event")), Outcome: cut(c.Query("outcome"))}
-	shown, unverified = []DeliveryRecord{}, []DeliveryRecord{}
+// records returns the verified deliveries that are remembered and the others, as it
+// is with them by now, the newest first.
+func (s *statusPage) records() (all, unverified []DeliveryRecord) {
+	all, unverified = []DeliveryRecord{}, []DeliveryRecord{}
 	verified, others := s.Recent.deliveries()
 	type delivery struct{ integration, key string }
 	came := map[delivery]bool{}
+	wanted := map[string][]Wanting{} // by event
+	table := s.Routes().Routes
 	for _, d := range slices.Backward(verified) { // the oldest first
 		record := recordOf(d)
 		s.liven(&record, came[delivery{d.Integration, d.Key}])
 		came[delivery{d.Integration, d.Key}] = true
+		if record.Outcome == string(starter.Ignored) && len(record.Skipped) == 0 {
+			if _, known := wanted[d.Event]; !known {
+				wanted[d.Event] = wantedBy(d.Event, table)
+			}
+			record.Wanted = wanted[d.Event]
+		}
 		all = append(all, record)
 	}
 	slices.Reverse(all)
 	s.askRuns(all)
-	for _, record := range all {
-		if f.lets(record) {
-			shown = append(shown, record)
-		}
-	}
 	for _, d := range others {
 		unverified = append(unverified, recordOf(d))
 	}
-	return all, shown, unverified, f
+	return all, unverified
+}
+
+// found are the deliveries that a filter lets through.
+type found struct {
+	filter
+	Deliveries []DeliveryRecord
+	Unverified []DeliveryRecord
+	Total      int // verified ones that are remembered
+	Choices    [facetCount]choices
+}
+
+func (s *statusPage) find(f filter) found {
+	all, unverified := s.records()
+	shown, of := f.choose(all)
+	return found{
+		filter: f, Deliveries: shown, Total: len(all), Choices: of,
+		Unverified: slices.DeleteFunc(unverified, func(d DeliveryRecord) bool { return !f.findsUnverified(d) }),
+	}
 }
 
 // askRuns notes what is known of the runs in Temporal.
@@ -221,8 +308,13 @@ func (s *statusPage) askRuns(all []DeliveryRecord) {
 	states := s.Runs(runs)
 	for _, d := range all {
 		for i, r := range d.Runs {
-			if state, ok := states[of(d, r)]; ok {
-				d.Runs[i].State = &state
+			state, ok := states[of(d, r)]
+			if !ok {
+				continue
+			}
+			d.Runs[i].State = &state
+			if state.RunID != "" && s.URL != nil {
+				d.Runs[i].URL = s.URL(d.Integration, r.Namespace, r.WorkflowID, state.RunID)
 			}
 		}
 	}
@@ -230,37 +322,11 @@ func (s *statusPage) askRuns(all []DeliveryRecord) {
 
 // listDeliveries answers GET /api/deliveries, see [DeliveryRecord].
 func (s *statusPage) listDeliveries(c *gin.Context) {
-	_, shown, unverified, _ := s.records(c)
-	c.PureJSON(http.StatusOK, gin.H{"deliveries": shown, "unverified": unverified})
-}
-
-// eventChoices returns the events to filter by: those that came, and that of the
-// filter.
-func eventChoices(all []DeliveryRecord, f filter) []string {
-	var events []string
-	if f.Event != "" {
-		events = append(events, f.Event)
+	given, err := checkFilter(c.Request.URL.RawQuery)
+	if err != nil {
+		web.Refuse(c, http.StatusBadRequest, err.Error())
+		return
 	}
-	for _, d := range all {
-		if d.Event != "" && !slices.Contains(events, d.Event) {
-			events = append(events, d.Event)
-		}
-	}
-	slices.Sort(events)
-	return events
-}
-
-func outcomeRows(all []DeliveryRecord, f filter) []outcomeRow {
-	rows := []outcomeRow{{Name: "", Checked: f.Outcome == ""}}
-	for _, name := range outcomes {
-		rows = append(rows, outcomeRow{Name: name, Checked: f.Outcome == name})
-	}
-	for i := range rows {
-		for _, d := range all {
-			if (filter{Event: f.Event, Outcome: rows[i].Name}).lets(d) {
-				rows[i].Count++
-			}
-		}
-	}
-	return rows
+	f := s.find(deliveryFilter(given))
+	c.PureJSON(http.StatusOK, gin.H{"instance": s.Instance, "deliveries": f.Deliveries, "unverified": f.Unverified})
 }

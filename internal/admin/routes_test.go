@@ -55,7 +55,7 @@ func TestThePageShowsTheRoutes(t *testing.T) {
 
 // No workflow, a condition and a route are three reasons to run nothing.
 func TestThePageTellsWhyNothingRuns(t *testing.T) {
-	const none, condition, route = "no workflow wants the event", "its condition says no", "its routes are for others"
+	const none, condition, route, field = "no workflow wants the event", "its condition says no", "its routes are for others", "its route is for other projects"
 	for name, tt := range map[string]struct {
 		skipped []routes.Skip
 		want    string
@@ -63,12 +63,13 @@ func TestThePageTellsWhyNothingRuns(t *testing.T) {
 		"no workflow": {nil, none},
 		"a condition": {[]routes.Skip{{Workflow: "page_on_call", Why: routes.WhyCondition}}, "page_on_call: " + condition},
 		"a route":     {[]routes.Skip{{Workflow: "PayTriage", Why: routes.WhyRoute}}, "PayTriage: " + route},
+		"its field":   {[]routes.Skip{{Workflow: "PayTriage", Why: routes.WhyRoute, Field: routes.NoProjects}}, "PayTriage: " + field},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWatched(t, nil)
 			w.recent.Observe(context.Background(), web.Delivery{Verified: true, Integration: "sentry", Event: "sentry.issue.created", Outcome: "ignored", Status: 202, Skipped: tt.skipped})
 			page := w.page(t, "")
-			for _, reason := range []string{none, condition, route} {
+			for _, reason := range []string{none, condition, route, field} {
 				if strings.Contains(page, reason) != strings.HasSuffix(tt.want, reason) {
 					t.Errorf("of %q the page says %t", reason, strings.Contains(page, reason))
 				}

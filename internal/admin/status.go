@@ -76,7 +76,7 @@ var (
 	scriptText string
 
 	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-		"bytes": sizeText, "size": func(n int) string { return sizeText(int64(n)) }, "took": tookText, "age": ageText, "breakable": breakable, "issue": issueOf, "lines": linesOf,
+		"bytes": sizeText, "size": func(n int) string { return sizeText(int64(n)) }, "took": tookText, "age": ageText, "breakable": breakable, "words": wordsOf, "issue": issueOf, "lines": linesOf,
 	}).ParseFS(statusFiles, "status/shared.html", "status/page.html", "status/tiles.html", "status/integrations.html", "status/kept.html", "status/deliveries.html", "status/unverified.html"))
 
 	// pagePolicy lets the page use its own style and script and ask where it
@@ -112,12 +112,10 @@ type page struct {
 	Journal      journal.Stats
 	Parked       []journal.Item
 	ParkedFault  string // why Parked could not be listed
-	Filter       filter
-	Events       []string // to filter by
-	Outcomes     []outcomeRow
-	Deliveries   []DeliveryRecord
-	Total        int // of the deliveries that are remembered
-	Unverified   []DeliveryRecord
+	Found        found
+	Outcomes     []Meaning // the legend
+	RunStates    []Meaning
+	Instance     string
 }
 
 // temporalRow is what the page says of Temporal.
@@ -189,20 +187,12 @@ func (r workflowRow) Restrictions() []string {
 	return lines
 }
 
-type outcomeRow struct {
-	Name    string // empty: all of them
-	Count   int    // of those that the rest of the filter lets through
-	Checked bool
-}
-
 // show answers GET /.
 func (s *statusPage) show(c *gin.Context) {
-	all, shown, unverified, f := s.records(c)
 	p := page{
 		Style: template.CSS(styleText), Script: template.JS(scriptText), //nolint:gosec // our own
 		Now: time.Now().UTC(), Host: c.Request.Host, Guessed: s.Guessed, UI: s.admin.UIURL, Warnings: slices.Clip(s.Warnings),
-		Filter: f, Deliveries: shown, Total: len(all), Unverified: unverified,
-		Events: eventChoices(all, f), Outcomes: outcomeRows(all, f),
+		Found: s.find(deliveryFilter(c.Request.URL.Query())), Outcomes: Outcomes, RunStates: RunStates, Instance: s.Instance,
 	}
 	secrets := s.Secrets()
 	for i, integration := range s.Integrations {
@@ -312,6 +302,9 @@ func breakable(name string) []string {
 	}
 	return strings.SplitAfter(name, "_")
 }
+
+// wordsOf returns a word of the API for people.
+func wordsOf(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
 // linesOf returns the first lines of what is wrong with a file.
 func linesOf(problem string) []string {

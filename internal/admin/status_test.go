@@ -250,7 +250,7 @@ func TestDeliveriesAreFilteredByEventAndOutcome(t *testing.T) {
 		}
 	}
 	page := w.page(t, "?event=sentry.comment.created&outcome=refused")
-	has(t, page, `<option selected>sentry.comment.created</option>`, `value="refused" checked`, "None of the last 3 deliveries")
+	has(t, page, `<option value="sentry.comment.created" selected>sentry.comment.created (0)</option>`, `value="refused" checked`, "None of the last 3 deliveries")
 }
 
 func TestOnlyTheLast200DeliveriesAreKept(t *testing.T) {

@@ -54,6 +54,9 @@ const MaxSkipped = 10
 type Skip struct {
 	Workflow string `json:"workflow"`
 	Why      Why    `json:"reason"`
+	// Field is what says no in the first of its routes that has the event, where
+	// that is why.
+	Field No `json:"field,omitempty"`
 }
 
 // Plan is what is to be done for a delivery. The zero value is nothing, for want of

@@ -229,19 +229,19 @@ func (r *route) refuses(d *sentry.Delivery) No {
 	return ""
 }
 
-// find returns the route that is for d, nil if none is; and whether one wants its
-// event at all.
-func (w *routed) find(d *sentry.Delivery) (found *route, wanted bool) {
+// find returns the route that is for d; or nil, and what says no in the first that
+// wants its event, "" if none does.
+func (w *routed) find(d *sentry.Delivery) (found *route, no No) {
 	for i := range w.routes {
-		switch w.routes[i].refuses(d) {
+		switch field := w.routes[i].refuses(d); field {
 		case "":
-			return &w.routes[i], true
+			return &w.routes[i], ""
 		case NoEvents:
 		default:
-			wanted = true
+			no = cmp.Or(no, field)
 		}
 	}
-	return nil, wanted
+	return nil, no
 }
 
 // accepts asks the condition of a workflow that is compiled in. With an error it
@@ -262,13 +262,13 @@ func (t *Table) Plan(d sentry.Delivery, unsure func(workflow string, err error))
 	passed := 0
 	for i := range t.workflows {
 		w := &t.workflows[i]
-		r, wanted := w.find(&d)
+		r, no := w.find(&d)
 		switch {
 		case r != nil:
 			found = append(found, asked{workflow: w, route: r})
-		case wanted && passed < MaxSkipped:
+		case no != "" && passed < MaxSkipped:
 			passed++
-			plan.Skipped = append(plan.Skipped, Skip{w.name, WhyRoute})
+			plan.Skipped = append(plan.Skipped, Skip{Workflow: w.name, Why: WhyRoute, Field: no})
 		}
 	}
 	askAll(found, &d)
@@ -277,7 +277,7 @@ func (t *Table) Plan(d sentry.Delivery, unsure func(workflow string, err error))
 			unsure(a.workflow.name, a.err)
 		}
 		if !a.holds {
-			plan.Skipped = append(plan.Skipped, Skip{a.workflow.name, WhyCondition})
+			plan.Skipped = append(plan.Skipped, Skip{Workflow: a.workflow.name, Why: WhyCondition})
 			continue
 		}
 		plan.Operations = append(plan.Operations, t.operation(a.route, &d))

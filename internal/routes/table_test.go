@@ -44,29 +44,29 @@ func TestARouteIsForTheDeliveriesThatItSays(t *testing.T) {
 	for name, tt := range map[string]struct {
 		route string
 		d     sentry.Delivery
-		runs  bool
+		no    routes.No // "" if it runs
 	}{
-		"its event":                        {"namespace: a", about(created, "shop", "error"), true},
-		"an integration of the list":       {"integrations: [mobile, backend]", about(created, "", ""), true},
-		"another integration":              {"integrations: [mobile]", about(created, "", ""), false},
-		"a project of the list":            {"projects: [till, shop]", about(created, "shop", ""), true},
-		"a project that goes on":           {"projects: [shop]", about(created, "shop-2", ""), false},
-		"a project with the prefix":        {`projects: ["pay-*"]`, about(created, "pay-eu", ""), true},
-		"the prefix alone":                 {`projects: ["pay-*"]`, about(created, "pay-", ""), true},
-		"a project without all the prefix": {`projects: ["pay-*"]`, about(created, "pay", ""), false},
-		"a project with another beginning": {`projects: ["pay-*"]`, about(created, "to-pay-eu", ""), false},
-		"no project where one is wanted":   {"projects: [shop]", about(created, "", ""), false},
-		"a level of the list":              {"levels: [fatal, error]", about(created, "", "error"), true},
-		"another level":                    {"levels: [fatal, error]", about(created, "", "warning"), false},
-		"no level where one is wanted":     {"levels: [fatal, error]", about(created, "", ""), false},
-		"project right and level wrong":    {"projects: [shop]\n    levels: [fatal]", about(created, "shop", "error"), false},
+		"its event":                        {"namespace: a", about(created, "shop", "error"), ""},
+		"an integration of the list":       {"integrations: [mobile, backend]", about(created, "", ""), ""},
+		"another integration":              {"integrations: [mobile]", about(created, "", ""), routes.NoIntegrations},
+		"a project of the list":            {"projects: [till, shop]", about(created, "shop", ""), ""},
+		"a project that goes on":           {"projects: [shop]", about(created, "shop-2", ""), routes.NoProjects},
+		"a project with the prefix":        {`projects: ["pay-*"]`, about(created, "pay-eu", ""), ""},
+		"the prefix alone":                 {`projects: ["pay-*"]`, about(created, "pay-", ""), ""},
+		"a project without all the prefix": {`projects: ["pay-*"]`, about(created, "pay", ""), routes.NoProjects},
+		"a project with another beginning": {`projects: ["pay-*"]`, about(created, "to-pay-eu", ""), routes.NoProjects},
+		"no project where one is wanted":   {"projects: [shop]", about(created, "", ""), routes.NoProjects},
+		"a level of the list":              {"levels: [fatal, error]", about(created, "", "error"), ""},
+		"another level":                    {"levels: [fatal, error]", about(created, "", "warning"), routes.NoLevels},
+		"no level where one is wanted":     {"levels: [fatal, error]", about(created, "", ""), routes.NoLevels},
+		"project right and level wrong":    {"projects: [shop]\n    levels: [fatal]", about(created, "shop", "error"), routes.NoLevels},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := taken(t, one(tt.route)).Plan(tt.d, nil)
-			if runs := len(got.Operations) == 1; runs != tt.runs || len(got.Operations)+len(got.Skipped) != 1 {
+			if runs := len(got.Operations) == 1; runs != (tt.no == "") || len(got.Operations)+len(got.Skipped) != 1 {
 				t.Fatalf("planned %+v", got)
 			}
-			if !tt.runs && got.Skipped[0] != (routes.Skip{Workflow: "PayTriage", Why: routes.WhyRoute}) {
+			if tt.no != "" && got.Skipped[0] != (routes.Skip{Workflow: "PayTriage", Why: routes.WhyRoute, Field: tt.no}) {
 				t.Errorf("skipped %+v", got.Skipped)
 			}
 		})

@@ -100,7 +100,9 @@
     if (!stopped && !document.hidden) timer = setTimeout(refresh, pause);
   }
 
+  let typing = 0;
   function applyFilter() {
+    clearTimeout(typing);
     const query = new URLSearchParams(new FormData(byId('filter')));
     for (const [name, value] of Array.from(query)) if (!value) query.delete(name);
     history.replaceState(null, '', location.pathname + (query.size ? '?' + query : ''));
@@ -118,13 +120,31 @@
     }
   }
 
+  function clearFilter() {
+    for (const field of byId('filter').elements) {
+      if (field.type === 'radio') field.checked = !field.value; else if (field.name) field.value = '';
+    }
+    applyFilter();
+    byId('q').focus();
+  }
+
   document.addEventListener('change', (event) => { if (event.target.closest('#filter')) applyFilter(); });
+  document.addEventListener('input', (event) => {
+    if (event.target.id !== 'q') return;
+    clearTimeout(typing);
+    typing = setTimeout(applyFilter, 300);
+  });
   document.addEventListener('submit', (event) => {
     if (event.target.id !== 'filter') return;
     event.preventDefault();
     applyFilter();
   });
   document.addEventListener('click', (event) => {
+    if (event.target.id === 'clear') {
+      event.preventDefault();
+      clearFilter();
+      return;
+    }
     const button = event.target.closest('button');
     if (button && button.dataset.copy) copy(button);
     if (button && button.id === 'pause') {
