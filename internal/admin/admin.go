@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/gin-gonic/gin"
 	commonpb "go.temporal.io/api/common/v1"
@@ -61,10 +62,12 @@ type Options struct {
 //	GET  /                 the status page, for people
 //	GET  /login            the form to log in, for people
 //	POST /login            exchanges the token for a cookie
+//	GET  /kept             what is parked or pending, and what to do with it, for people
 //	GET  /api/deliveries   the last deliveries, see [DeliveryRecord]
 //	GET  /api/state        how it is with it and with what it needs, see [StateRecord]
 //	GET  /journal          deliveries in the journal, see [journal.Item]
 //	GET  /journal/{id}     the envelope of one, with its body
+//	GET  /journal/export   the envelopes of many, a line for each
 //	POST /journal/park     keeps pending ones from being started
 //	POST /journal/retry    puts parked ones back
 //	POST /journal/discard  deletes some for good
@@ -93,6 +96,7 @@ func New(o Options) http.Handler {
 	if o.Journal != nil {
 		private.GET("/journal", a.listKept)
 		private.GET("/journal/:id", a.exportKept)
+		private.GET("/journal/export", a.exportAll)
 		private.POST("/journal/park", a.park)
 		private.POST("/journal/retry", a.putBack)
 		private.POST("/journal/discard", a.discard)
@@ -106,6 +110,9 @@ func New(o Options) http.Handler {
 		show = status.show
 		private.GET("/api/deliveries", status.listDeliveries)
 		private.GET("/api/state", status.showState)
+	}
+	if o.Status != nil && o.Journal != nil {
+		private.GET("/kept", a.showKept)
 	}
 	if o.Status != nil || o.Worker != nil {
 		private.GET("/", show)
@@ -126,6 +133,7 @@ type admin struct {
 	Options
 	guard       *guard
 	crossOrigin *http.CrossOriginProtection
+	changes     atomic.Int64 // to the journal that were asked for here
 }
 
 // health is the answer to GET /healthz and, with what Temporal answers, to GET

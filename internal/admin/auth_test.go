@@ -291,6 +291,7 @@ func TestTheLogTellsWhoDidWhat(t *testing.T) {
 	from := header("User-Agent", "curl/8\u202e\u0007 \xff"+strings.Repeat("x", 1000))
 	serve(handler, http.MethodGet, "/journal/2", "", bearer(adminToken), from)
 	serve(handler, http.MethodGet, "/journal/999", "", bearer(adminToken), from)
+	serve(handler, http.MethodGet, "/journal/export?project=app", "", bearer(adminToken), from)
 	serve(handler, http.MethodPost, "/journal/retry?id=2&id=3", "", with(cookie), from, header("X-Forwarded-For", "203.0.113.9"))
 	serve(handler, http.MethodPost, "/journal/discard?all=true", "", from)
 	serve(handler, http.MethodGet, "/journal/1", "", bearer("another-admin-token-that-is-wrong"), from)
@@ -298,6 +299,7 @@ func TestTheLogTellsWhoDidWhat(t *testing.T) {
 	for _, want := range []map[string]any{
 		{"msg": "logged in to the admin address", "credential": "token"},
 		{"msg": "envelope read", "credential": "token", "delivery": float64(2)},
+		{"msg": "envelopes read", "credential": "token", "deliveries": float64(2), "parameters": "project=app"},
 		{"msg": "journal changed as asked", "credential": "cookie", "change": "retried", "deliveries": float64(2), "parameters": "id=2&id=3&state=parked", "forwarded_for": "203.0.113.9"},
 		{"msg": "admin request not authenticated", "reason": "no token", "path": "/journal/discard"},
 		{"msg": "admin request not authenticated", "reason": "the token is not the right one", "path": "/journal/:id", "level": "WARN"},

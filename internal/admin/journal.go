@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -27,6 +28,8 @@ type Journal interface {
 	// of their IDs.
 	List(f journal.Filter, after uint64, limit int) ([]journal.Item, error)
 	Export(id uint64) (sentry.Envelope, error)
+	// Look says what became of a delivery by its key, see [journal.Journal.Look].
+	Look(integration, key string) (journal.Known, bool)
 	// Park keeps pending deliveries from being started, PutBack makes parked
 	// ones pending, and Discard deletes those of f.State for good. They return
 	// how many that were, also along with an error.
@@ -47,6 +50,17 @@ const (
 	// those that are logged, in bytes.
 	maxQuestion   = 64 << 10
 	maxParameters = 2 << 10
+	// exportTimeout is how long who exports has for each delivery.
+	exportTimeout = time.Minute
+)
+
+// Headers of the answer to an export.
+const (
+	// HeaderNext is where to go on: the value of after for the next request. It is
+	// missing if there is no more.
+	HeaderNext = "Journal-Next"
+	// HeaderDamaged is how many were left out because they cannot be read any more.
+	HeaderDamaged = "Journal-Damaged"
 )
 
 // Keys of log attributes.
@@ -121,40 +135,53 @@ func filterOf(given url.Values) (journal.Filter, error) {
 	return f, nil
 }
 
-// listKept answers GET /journal.
-func (a *admin) listKept(c *gin.Context) {
+// pageOf returns what a request means of the deliveries that are kept, and the ID
+// after which there are more, 0 for none. It is false if it has answered that it
+// cannot.
+func (a *admin) pageOf(c *gin.Context) (items []journal.Item, next uint64, ok bool) {
 	given, err := parameters(c, ofList)
 	if err != nil {
 		web.Refuse(c, http.StatusBadRequest, err.Error())
-		return
+		return nil, 0, false
 	}
 	f, err := filterOf(given)
 	if err != nil {
 		web.Refuse(c, http.StatusBadRequest, err.Error())
-		return
+		return nil, 0, false
 	}
 	after, limit := uint64(0), listed
 	if given.Has("after") {
 		if after, err = strconv.ParseUint(given.Get("after"), 10, 64); err != nil {
 			web.Refuse(c, http.StatusBadRequest, "after is not the number of a delivery")
-			return
+			return nil, 0, false
 		}
 	}
 	if given.Has("limit") {
 		if limit, err = strconv.Atoi(given.Get("limit")); err != nil || limit < 1 || limit > maxListed {
 			web.Refuse(c, http.StatusBadRequest, fmt.Sprintf("limit is not from 1 to %d", maxListed))
-			return
+			return nil, 0, false
 		}
 	}
-	items, err := a.Journal.List(f, after, limit+1)
-	if err != nil {
+	if items, err = a.Journal.List(f, after, limit+1); err != nil {
 		a.fail(c, err)
+		return nil, 0, false
+	}
+	if len(items) > limit {
+		items = items[:limit]
+		next = items[limit-1].ID
+	}
+	return items, next, true
+}
+
+// listKept answers GET /journal.
+func (a *admin) listKept(c *gin.Context) {
+	items, next, ok := a.pageOf(c)
+	if !ok {
 		return
 	}
 	answer := gin.H{}
-	if len(items) > limit {
-		items = items[:limit]
-		answer["next"] = items[limit-1].ID
+	if next > 0 {
+		answer["next"] = next
 	}
 	for i := range items {
 		items[i].WorkflowIDs = append([]string{}, items[i].WorkflowIDs...) // [] in JSON, not null
@@ -162,6 +189,45 @@ func (a *admin) listKept(c *gin.Context) {
 	}
 	answer["deliveries"] = append([]journal.Item{}, items...)
 	c.PureJSON(http.StatusOK, answer)
+}
+
+// exportAll answers GET /journal/export with a line for each delivery that GET
+// /journal would list: its envelope, in JSON. Those that cannot be read, or are
+// gone by their turn, are left out.
+func (a *admin) exportAll(c *gin.Context) {
+	items, next, ok := a.pageOf(c)
+	if !ok {
+		return
+	}
+	readable := slices.DeleteFunc(slices.Clone(items), func(i journal.Item) bool { return i.ReasonCode == journal.Damaged })
+	c.Header("Content-Type", "application/x-ndjson")
+	c.Header("Content-Disposition", `attachment; filename="deliveries.jsonl"`)
+	c.Header(HeaderDamaged, strconv.Itoa(len(items)-len(readable)))
+	if next > 0 {
+		c.Header(HeaderNext, strconv.FormatUint(next, 10))
+	}
+	c.Status(http.StatusOK)
+	n := 0
+	defer func() {
+		a.who(c).InfoContext(c.Request.Context(), "envelopes read", keyDeliveries, n, keyParameters, text.Cut(c.Request.Form.Encode(), maxParameters))
+	}()
+	lines := json.NewEncoder(c.Writer)
+	lines.SetEscapeHTML(false)
+	for _, item := range readable {
+		env, err := a.Journal.Export(item.ID)
+		if errors.Is(err, journal.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			a.Log.ErrorContext(c.Request.Context(), "export breaks off", telemetry.KeyError, err.Error())
+			panic(http.ErrAbortHandler) // so that nobody takes it for all
+		}
+		_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(exportTimeout)) // else that of the server holds
+		if lines.Encode(env) != nil {
+			return // who asked has left
+		}
+		n++
+	}
 }
 
 // exportKept answers GET /journal/{id}.
@@ -184,13 +250,13 @@ func (a *admin) exportKept(c *gin.Context) {
 }
 
 func (a *admin) park(c *gin.Context) {
-	a.change(c, "parked", journal.Pending, ofChange, a.Journal.Park)
+	a.change(c, doneParked, journal.Pending, ofChange, a.Journal.Park)
 }
 func (a *admin) putBack(c *gin.Context) {
-	a.change(c, "retried", journal.Parked, ofChange, a.Journal.PutBack)
+	a.change(c, doneRetried, journal.Parked, ofChange, a.Journal.PutBack)
 }
 func (a *admin) discard(c *gin.Context) {
-	a.change(c, "discarded", "", ofDiscard, a.Journal.Discard)
+	a.change(c, doneDiscarded, "", ofDiscard, a.Journal.Discard)
 }
 
 // change does something to the deliveries that a request means, and answers how
@@ -224,25 +290,47 @@ func (a *admin) change(c *gin.Context, done string, state journal.State, allowed
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), changeTimeout)
 	defer cancel()
 	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(changeTimeout + time.Minute)) // at worst the answer is lost
+	var before []journal.Item
+	if done == doneRetried {
+		before, _ = a.Journal.List(f, 0, maxListed) // what is wrong the change itself tells
+	}
 	n, err := do(ctx, f)
+	a.changes.Add(1)
+	answer := gin.H{done: n}
+	told := told{Done: done, N: n, IDs: a.renumbered(before)}
+	if len(told.IDs) > 0 {
+		answer["ids"] = told.IDs
+	}
 	log := a.who(c).With(keyChange, done, keyDeliveries, n, keyParameters, text.Cut(given.Encode(), maxParameters))
+	status := http.StatusOK
 	switch {
 	case errors.Is(err, journal.ErrFull):
 		log.WarnContext(ctx, "journal changed in part", telemetry.KeyError, err.Error())
-		c.PureJSON(http.StatusInsufficientStorage, gin.H{"error": "there is no room for more of them in the journal", done: n})
-		return
+		status, answer["error"], told.But = http.StatusInsufficientStorage, "there is no room for more of them in the journal", butFull
 	case err != nil:
 		log.ErrorContext(ctx, "journal not changed as asked", telemetry.KeyError, err.Error())
-		c.PureJSON(http.StatusInternalServerError, gin.H{"error": web.InternalError, done: n})
+		status, answer["error"], told.But = http.StatusInternalServerError, web.InternalError, butFailed
+	default:
+		log.InfoContext(ctx, "journal changed as asked")
+		if n == 0 && len(f.IDs) > 0 {
+			status, answer = http.StatusNotFound, gin.H{"error": fmt.Sprintf("no %s delivery is like this", f.State)}
+		}
+	}
+	if forPeople(c) { // a form of a page
+		goBack(c, told)
 		return
 	}
-	log.InfoContext(ctx, "journal changed as asked")
-	switch {
-	case n == 0 && len(f.IDs) > 0:
-		web.Refuse(c, http.StatusNotFound, fmt.Sprintf("no %s delivery is like this", f.State))
-	case forPeople(c): // a form of the status page
-		c.Redirect(http.StatusSeeOther, "/")
-	default:
-		c.PureJSON(http.StatusOK, gin.H{done: n})
+	c.PureJSON(status, answer)
+}
+
+// renumbered returns under which IDs deliveries that were put back wait by now, by
+// those that they had, as far as these are others.
+func (a *admin) renumbered(before []journal.Item) map[uint64]uint64 {
+	ids := map[uint64]uint64{}
+	for _, item := range before {
+		if known, ok := a.Journal.Look(item.Integration, item.Key); ok && known.State == journal.Pending && known.ID != item.ID {
+			ids[item.ID] = known.ID
+		}
 	}
+	return ids
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -24,9 +25,11 @@ type item = journal.Item
 
 // kept is a journal in memory.
 type kept struct {
-	items  []item
-	asked  []journal.Filter // by changes
-	broken error
+	items    []item
+	asked    []journal.Filter // by changes
+	listed   int              // how often
+	broken   error
+	renumber uint64 // what is put back has an ID higher by this
 }
 
 func means(f journal.Filter, i item) bool {
@@ -37,6 +40,7 @@ func means(f journal.Filter, i item) bool {
 }
 
 func (k *kept) List(f journal.Filter, after uint64, limit int) ([]item, error) {
+	k.listed++
 	var list []item
 	for _, i := range k.items {
 		if means(f, i) && i.ID > after && len(list) < limit {
@@ -81,7 +85,22 @@ func (k *kept) Park(ctx context.Context, f journal.Filter) (int, error) {
 }
 
 func (k *kept) PutBack(ctx context.Context, f journal.Filter) (int, error) {
-	return k.change(ctx, f, journal.Pending)
+	n, err := k.change(ctx, f, journal.Pending)
+	for i := range k.items {
+		if k.items[i].State == journal.Pending && k.items[i].ID < k.renumber {
+			k.items[i].ID += k.renumber
+		}
+	}
+	return n, err
+}
+
+func (k *kept) Look(integration, key string) (journal.Known, bool) {
+	for _, i := range k.items {
+		if i.Integration == integration && i.Key == key && key != "" {
+			return journal.Known{State: i.State, ID: i.ID, Code: i.ReasonCode}, true
+		}
+	}
+	return journal.Known{}, false
 }
 
 func (k *kept) Discard(ctx context.Context, f journal.Filter) (int, error) {
@@ -89,8 +108,13 @@ func (k *kept) Discard(ctx context.Context, f journal.Filter) (int, error) {
 }
 
 func (k *kept) count(state journal.State) int {
-	list, _ := k.List(journal.Filter{State: state}, 0, len(k.items))
-	return len(list)
+	n := 0
+	for _, i := range k.items {
+		if i.State == state {
+			n++
+		}
+	}
+	return n
 }
 
 func (k *kept) stats() journal.Stats {
@@ -213,6 +237,103 @@ func TestADeliveryOfTheJournalIsExported(t *testing.T) {
 	for _, id := range []string{"0", "999", "x", "-1"} {
 		if status, _, _ := ask(t, http.MethodGet, at+"/journal/"+id, nil); status != http.StatusNotFound {
 			t.Errorf("%s answered %d", id, status)
+		}
+	}
+}
+
+func TestEnvelopesAreExportedALineForEach(t *testing.T) {
+	for query, want := range map[string]struct {
+		events        string
+		next, damaged string
+	}{
+		"":                                    {"issue.created error.created", "", "1"},
+		"?state=pending":                      {"issue.created issue.created error.created", "", "0"},
+		"?state=pending&limit=2":              {"issue.created issue.created", "5", "0"},
+		"?state=pending&limit=2&after=5":      {"error.created", "", "0"},
+		"?integration=mobile&reason=refused":  {"issue.created", "", "0"},
+		"?id=3":                               {"", "", "1"},
+		"?project=none":                       {"", "", "0"},
+		"?event=sentry.error.created&limit=1": {"error.created", "", "0"},
+	} {
+		at, _ := adminServer(t, some()...)
+		status, text, header := ask(t, http.MethodGet, at+"/journal/export"+query, nil)
+		var events []string
+		for line := range strings.Lines(string(text)) {
+			var env sentry.Envelope
+			if err := json.Unmarshal([]byte(line), &env); err != nil || string(env.Body) != issueBody {
+				t.Errorf("%s: a line is %s: %v", query, line, err)
+			}
+			events = append(events, strings.TrimPrefix(env.EventType, "sentry."))
+		}
+		if got := strings.Join(events, " "); status != http.StatusOK || got != want.events ||
+			header.Get(admin.HeaderNext) != want.next || header.Get(admin.HeaderDamaged) != want.damaged {
+			t.Errorf("%s answered %d %s, %v", query, status, text, header)
+		}
+		if header.Get("Content-Type") != "application/x-ndjson" || !strings.HasPrefix(header.Get("Content-Disposition"), "attachment") {
+			t.Errorf("%s: the header is %v", query, header)
+		}
+	}
+	at, _ := adminServer(t, some()...)
+	for _, query := range []string{"?sate=pending", "?limit=1001", "?limit=0", "?state=done", "?older_than=7d", "?after=x", "?all=true"} {
+		if status, text, _ := ask(t, http.MethodGet, at+"/journal/export"+query, nil); status != http.StatusBadRequest {
+			t.Errorf("%s answered %d %s", query, status, text)
+		}
+	}
+}
+
+// going is a journal of which some deliveries are not to be had, with this error.
+type going struct {
+	*kept
+	gone  map[uint64]bool
+	error error
+}
+
+func (g going) Export(id uint64) (sentry.Envelope, error) {
+	if g.gone[id] {
+		return sentry.Envelope{}, g.error
+	}
+	return g.kept.Export(id)
+}
+
+func TestAnExportPassesOverWhatIsGoneByThenAndBreaksOffWhenItCannotGoOn(t *testing.T) {
+	for name, test := range map[string]struct {
+		error error
+		whole bool
+	}{
+		"gone":   {fmt.Errorf("export: %w", journal.ErrNotFound), true},
+		"broken": {errors.New("disk full of secrets"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := going{&kept{items: some()}, map[uint64]bool{5: true}, test.error}
+			s := httptest.NewServer(admin.New(admin.Options{Journal: j, Log: slog.New(slog.DiscardHandler)}))
+			defer s.Close()
+			response, err := http.Get(s.URL + "/journal/export?state=pending")
+			var text []byte
+			if err == nil {
+				defer response.Body.Close()
+				text, err = io.ReadAll(response.Body)
+			}
+			if (err == nil) != test.whole || test.whole && strings.Count(string(text), "\n") != 2 || strings.Contains(string(text), "secrets") {
+				t.Errorf("%v: %s", err, text)
+			}
+		})
+	}
+}
+
+func TestWhatIsPutBackUnderAnotherNumberSaysWhich(t *testing.T) {
+	for request, want := range map[string]string{
+		"retry?all=true":                   `{"ids":{"1":101,"2":102},"retried":3}`,
+		"retry?reason=too_large":           `{"ids":{"2":102},"retried":1}`,
+		"park?id=4":                        `{"parked":1}`,
+		"discard?all=true":                 `{"discarded":3}`,
+		"retry?id=1&integration=unlike-it": `{"error":"no parked delivery is like this"}`,
+	} {
+		items := some()
+		items[0].Key = "another key"
+		at, j := adminServer(t, items...)
+		j.renumber = 100
+		if _, text, _ := ask(t, http.MethodPost, at+"/journal/"+request, nil); strings.TrimSpace(string(text)) != want {
+			t.Errorf("%s answered %s", request, text)
 		}
 	}
 }
@@ -348,6 +469,21 @@ const answersWithin = 20 * time.Millisecond
 func (l long) Discard(ctx context.Context, f journal.Filter) (int, error) {
 	<-time.After(3 * answersWithin)
 	return l.kept.Discard(ctx, f)
+}
+
+func (l long) Export(id uint64) (sentry.Envelope, error) {
+	<-time.After(3 * answersWithin)
+	return l.kept.Export(id)
+}
+
+func TestALongExportComesWhole(t *testing.T) {
+	s := httptest.NewUnstartedServer(admin.New(admin.Options{Journal: long{&kept{items: some()}}, Log: slog.New(slog.DiscardHandler)}))
+	s.Config.WriteTimeout = answersWithin
+	s.Start()
+	defer s.Close()
+	if status, text, _ := ask(t, http.MethodGet, s.URL+"/journal/export?state=pending", nil); status != http.StatusOK || strings.Count(string(text), "\n") != 3 {
+		t.Errorf("answered %d %s", status, text)
+	}
 }
 
 func TestALongChangeIsAnswered(t *testing.T) {

@@ -77,7 +77,7 @@ var (
 
 	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 		"bytes": sizeText, "size": func(n int) string { return sizeText(int64(n)) }, "took": tookText, "age": ageText, "breakable": breakable, "words": wordsOf, "issue": issueOf, "lines": linesOf,
-	}).ParseFS(statusFiles, "status/shared.html", "status/page.html", "status/tiles.html", "status/integrations.html", "status/kept.html", "status/deliveries.html", "status/unverified.html"))
+	}).ParseFS(statusFiles, "status/shared.html", "status/page.html", "status/tiles.html", "status/integrations.html", "status/kept.html", "status/keptpage.html", "status/deliveries.html", "status/unverified.html"))
 
 	// pagePolicy lets the page use its own style and script and ask where it
 	// is from, and nothing else.
@@ -94,6 +94,7 @@ func hashOf(text string) string {
 type statusPage struct {
 	Status
 	admin *admin
+	wait  glance
 }
 
 // page is what the template is filled with.
@@ -111,7 +112,9 @@ type page struct {
 	Temporal     temporalRow
 	Journal      journal.Stats
 	Parked       []journal.Item
-	ParkedFault  string // why Parked could not be listed
+	ParkedFault  string         // why Parked could not be listed
+	Waiting      []journal.Item // the oldest of those that are pending
+	Told         *told          // of a change that was just made; nil if none was
 	Found        found
 	Outcomes     []Meaning // the legend
 	RunStates    []Meaning
@@ -224,6 +227,10 @@ func (s *statusPage) show(c *gin.Context) {
 		if p.Parked, err = s.admin.Journal.List(journal.Filter{State: journal.Parked}, 0, parkedShown); err != nil {
 			p.ParkedFault = err.Error()
 		}
+	}
+	p.Told = toldOf(c.Request.URL.Query())
+	if p.Journal.Pending > 0 && s.admin.Journal != nil {
+		p.Waiting = s.waiting()
 	}
 	var text bytes.Buffer
 	if err := pageTemplate.ExecuteTemplate(&text, "page.html", p); err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"log/slog"
 	"net/http"
@@ -396,7 +397,7 @@ func TestThePageShowsWhatIsParkedAndPutsItBackOrDiscardsIt(t *testing.T) {
 	} {
 		before, _, _ := strings.Cut(page, `<button id="`+form.button+`"`)
 		action, _, _ := strings.Cut(before[strings.LastIndex(before, `action="`)+len(`action="`):], `"`)
-		status, text, _ := ask(t, http.MethodPost, w.admin+action, nil, browser, header("Sec-Fetch-Site", "same-origin"))
+		status, text, _ := ask(t, http.MethodPost, w.admin+html.UnescapeString(action), nil, browser, header("Sec-Fetch-Site", "same-origin"))
 		if status != http.StatusOK || !strings.Contains(string(text), "<!doctype html>") { // where the redirect leads
 			t.Fatalf("%s answered %d %s", action, status, text)
 		}
