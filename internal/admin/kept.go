@@ -72,19 +72,15 @@ func (t told) Words() string {
 	if t.N == 0 && t.But == "" {
 		return "Nothing has changed: none was like this any more."
 	}
-	for i, id := range slices.Sorted(maps.Keys(t.IDs)) {
-		switch {
-		case i == 0:
-			words += ": "
-		case i == toldIDs:
-			words += " ..."
-		default:
-			words += ", "
+	if len(t.IDs) > 0 {
+		var renumbered []string
+		for _, id := range slices.Sorted(maps.Keys(t.IDs)) {
+			renumbered = append(renumbered, fmt.Sprintf("%d is now %d", id, t.IDs[id]))
 		}
-		if i == toldIDs {
-			break
+		if len(renumbered) > toldIDs {
+			renumbered = append(renumbered[:toldIDs], "and so on")
 		}
-		words += fmt.Sprintf("%d is now %d", id, t.IDs[id])
+		words += ": " + strings.Join(renumbered, ", ")
 	}
 	return strings.TrimSpace(words + ". " + butWords[t.But])
 }

@@ -185,7 +185,7 @@ func TestWhatAPageTellsIsNoTextOfTheAddress(t *testing.T) {
 	for i := range 9 {
 		many += fmt.Sprintf("&now=%d-%d", i+1, i+21)
 	}
-	if got, want := toldOn(w.page(t, many+now)), "9 put back: 1 is now 21, 2 is now 22, 3 is now 23, 4 is now 24, 5 is now 25 ...."; got != want {
+	if got, want := toldOn(w.page(t, many+now)), "9 put back: 1 is now 21, 2 is now 22, 3 is now 23, 4 is now 24, 5 is now 25, and so on."; got != want {
 		t.Errorf("it tells %q", got)
 	}
 }
