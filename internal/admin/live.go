@@ -46,7 +46,7 @@ type PendingActivity struct {
 
 // ErrAskedTooMuch says that Temporal has been asked about runs as often as it may
 // be; a few seconds later it can be asked again.
-var ErrAskedTooMuch = errors.New("Temporal is asked about many runs at the moment, try again in a few seconds")
+var ErrAskedTooMuch = errors.New("asked about many runs at the moment, try again in a few seconds")
 
 // The statuses of a run. The zero [RunState] says that nothing is known.
 const (
