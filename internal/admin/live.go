@@ -27,9 +27,9 @@ type RunDetail struct {
 	Workflow  string            `json:"workflow"` // type
 	TaskQueue string            `json:"task_queue"`
 	Started   time.Time         `json:"started,omitzero"`
-	Closed    time.Time         `json:"closed,omitzero"`  // zero while it is open
-	Result    string            `json:"result,omitempty"` // JSON, cut at 2 KiB; "" if it has none
-	Failure   string            `json:"failure,omitempty"`
+	Closed    time.Time         `json:"closed,omitzero"`   // zero while it is open
+	Result    string            `json:"result,omitempty"`  // JSON, cut at 2 KiB; "" if it has none
+	Failure   string            `json:"failure,omitempty"` // the reason at more length, at most 2 KiB
 	Pending   []PendingActivity `json:"pending,omitempty"` // activities that it waits for, at most 20
 	Events    int64             `json:"events"`            // in its history
 }
@@ -51,7 +51,7 @@ var ErrAskedTooMuch = errors.New("asked about many runs at the moment, try again
 // The statuses of a run. The zero [RunState] says that nothing is known.
 const (
 	RunRunning    = "running"
-	RunUntaken    = "untaken" // no worker has taken it so far
+	RunUntaken    = "untaken" // no worker takes it, or the next activity of it
 	RunStuck      = "stuck"   // its code fails, or it waits for an activity that nobody has registered
 	RunCompleted  = "completed"
 	RunFailed     = "failed"

@@ -133,16 +133,7 @@ func (w *Watch) ask(ctx context.Context, i int, n Namespace) {
 	if ctx.Err() != nil {
 		return // asked for nothing
 	}
-	next := NamespaceState{Connection: n.Connection, Namespace: n.Name, Status: StatusOK, Asked: time.Now()}
-	if err != nil {
-		next.Status, next.Problem = StatusRefused, text.Shorten(text.Line(err.Error()), maxProblem)
-		switch serviceerror.ToStatus(err).Code() { //nolint:exhaustive // the others are answers
-		case codes.DeadlineExceeded:
-			next.Status, next.Problem = StatusUnreachable, fmt.Sprintf("no answer within %s", askTimeout)
-		case codes.Unavailable, codes.Unknown:
-			next.Status = StatusUnreachable
-		}
-	}
+	next := namespaceStateOf(n.Connection, n.Name, err)
 	w.mu.Lock()
 	last := w.states[i]
 	w.states[i] = next
@@ -155,4 +146,20 @@ func (w *Watch) ask(ctx context.Context, i int, n Namespace) {
 	default:
 		w.log.InfoContext(ctx, "Temporal answers for a namespace", attrs...)
 	}
+}
+
+// namespaceStateOf is what an answer of just now, with err or nil, says of a namespace.
+func namespaceStateOf(connection, namespace string, err error) NamespaceState {
+	state := NamespaceState{Connection: connection, Namespace: namespace, Status: StatusOK, Asked: time.Now()}
+	if err == nil {
+		return state
+	}
+	state.Status, state.Problem = StatusRefused, text.Shorten(text.Line(err.Error()), maxProblem)
+	switch serviceerror.ToStatus(err).Code() { //nolint:exhaustive // the others are answers
+	case codes.DeadlineExceeded:
+		state.Status, state.Problem = StatusUnreachable, fmt.Sprintf("no answer within %s", askTimeout)
+	case codes.Unavailable, codes.Unknown:
+		state.Status = StatusUnreachable
+	}
+	return state
 }

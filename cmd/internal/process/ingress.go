@@ -136,6 +136,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	if err := measureQueues(told.Meter(), queues.States); err != nil {
 		return err
 	}
+	runs := admin.NewRuns(runPlaces(connections))
 	opened := make(chan struct{}, 1) // has an element when there may be places that there were not
 	open := func(table *routes.Table) error {
 		for _, at := range table.Places() {
@@ -189,6 +190,10 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 			Look:         kept.Look,
 			URL:          starts.URL,
 			Queues:       queues.States,
+			Runs:         runs.States,
+			RunProblems:  runs.Problems,
+			Describe:     runs.Describe,
+			Input:        runs.Input,
 			Lanes:        lanesOf(lanes),
 			JournalReady: kept.Ready,
 			Instance:     instance(public.Addr()),
@@ -216,6 +221,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		background.Go(func() { putBack(working, kept, connections, opened, log) })
 		background.Go(func() { watch.Run(working) })
 		background.Go(func() { queues.Run(working) })
+		background.Go(func() { runs.Run(working) })
 		// Until the last answer there may be something to hold.
 		answering, answered := context.WithCancel(context.WithoutCancel(working))
 		background.Go(func() { keys.Run(answering, ingress.TakeHeld(inbox, log)) })
@@ -263,6 +269,17 @@ func connectionOf(connections *starter.Connections) func(integration string) (st
 	return func(integration string) (string, bool) {
 		environment, ok := connections.Environments()[integration]
 		return environment.Connection, ok
+	}
+}
+
+// runPlaces returns what tells where the runs of an integration are.
+func runPlaces(connections *starter.Connections) func(integration, namespace string) (admin.RunPlace, bool) {
+	return func(integration, namespace string) (admin.RunPlace, bool) {
+		c, ok := connections.Client(integration, namespace)
+		if !ok {
+			return admin.RunPlace{}, false
+		}
+		return admin.RunPlace{Connection: connections.Environments()[integration].Connection, Service: c.WorkflowService()}, true
 	}
 }
 
