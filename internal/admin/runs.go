@@ -3,20 +3,14 @@ package admin
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"golang.org/x/sync/singleflight"
-
-	"sentry-temporal/internal/sentry"
-	"sentry-temporal/internal/starter"
-	"sentry-temporal/internal/text"
 )
 
 const (
@@ -116,6 +110,7 @@ type tracked struct {
 	listed time.Time // when it was looked for last
 	next   time.Time // when it is to be asked for by itself; zero: not at all
 	asked  bool      // for by itself, at the moment
+	unsaid bool      // the reason in state is not all of it
 }
 
 // isClosed reports whether a run with this status has ended.
@@ -455,7 +450,7 @@ func (r *Runs) describeOne(ctx context.Context, t *tracked, before tracked) {
 	default:
 		t.next = now.Add(describedFor)
 	}
-	t.run = found.run
+	t.run, t.unsaid = found.run, found.more
 	t.tell(now, found.state)
 }
 
@@ -487,9 +482,9 @@ func (r *Runs) lookAt(ctx context.Context, t *tracked) (lookedAt, error) {
 	found := lookedAt{state: d.RunState, run: d.run}
 	switch {
 	case !d.unsaid():
-	case found.state.Status == t.state.Status && t.state.Reason != "":
+	case found.state.Status == t.state.Status && t.state.Reason != "" && !t.unsaid:
 		found.state.Reason = t.state.Reason
-	case r.mayAsk():
+	case r.mayAsk(&r.turns):
 		found.state.Reason, err = read.reason(ctx)
 	default:
 		found.more = true
@@ -497,139 +492,9 @@ func (r *Runs) lookAt(ctx context.Context, t *tracked) (lookedAt, error) {
 	return found, err
 }
 
-// mayAsk takes another question to Temporal, if there may be one.
-func (r *Runs) mayAsk() bool {
+// mayAsk takes another question of b, if there may be one.
+func (r *Runs) mayAsk(b *budget) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.turns.take(time.Now())
-}
-
-// Describe asks about one run, within 2 s: one that went on as
-// another one it follows, as [Runs.States] does. What is
-// a few seconds old is not asked again; with an error comes what is known from before,
-// if anything. The error is [ErrAskedTooMuch] when ten questions were asked in the last
-// five seconds, [starter.ErrNotConfigured] if it is not known where the run is.
-func (r *Runs) Describe(ctx context.Context, of RunOf) (RunDetail, error) {
-	r.mu.Lock()
-	known, ok := r.details.Get(of)
-	place := r.placeOf(of)
-	r.mu.Unlock()
-	if ok && time.Since(known.Asked) < holdsFor(known.Status) {
-		return known, nil
-	}
-	if place == nil {
-		return known, notConfigured(of)
-	}
-	// Whoever asks first may leave first.
-	answer := r.asking.DoChan(fmt.Sprintf("%q", of), func() (any, error) {
-		asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
-		defer cancel()
-		return r.detail(asking, place, of)
-	})
-	select {
-	case <-ctx.Done():
-		return known, ctx.Err()
-	case a := <-answer:
-		if a.Err != nil {
-			return known, a.Err
-		}
-		detail, _ := a.Val.(RunDetail)
-		return detail, nil
-	}
-}
-
-// holdsFor returns how long a detail of a run with this status holds.
-func holdsFor(status string) time.Duration {
-	switch {
-	case status == RunCompleted:
-		return time.Hour
-	case isClosed(status):
-		return closedFor
-	}
-	return describedFor
-}
-
-func notConfigured(of RunOf) error {
-	return fmt.Errorf("integration %s with namespace %s: %w", of.Integration, of.Namespace, starter.ErrNotConfigured)
-}
-
-// detail asks for one run, and remembers the answer.
-func (r *Runs) detail(ctx context.Context, place *runPlace, of RunOf) (RunDetail, error) {
-	read := reader{place.service, of.Namespace, of.WorkflowID, of.RunID}
-	r.mu.Lock()
-	if t, ok := r.known.Peek(of); ok {
-		read.runID = t.run
-	}
-	r.mu.Unlock()
-	if !r.mayAskForPage() {
-		return RunDetail{}, ErrAskedTooMuch
-	}
-	d, err := read.describe(ctx)
-	if err == nil && d.continued {
-		if !r.mayAskForPage() {
-			return RunDetail{}, ErrAskedTooMuch
-		}
-		read.runID = ""
-		d, err = read.describe(ctx)
-		read.runID = d.run
-	}
-	switch {
-	case isMissing(err):
-		d, err = description{RunDetail: RunDetail{RunState: RunState{Status: RunMissing, Asked: time.Now()}}}, nil
-	case err != nil:
-	case d.unsaid(), d.Status == RunCompleted:
-		if !r.mayAskForPage() {
-			return RunDetail{}, ErrAskedTooMuch
-		}
-		var events []*historypb.HistoryEvent
-		if events, err = read.history(ctx); err == nil {
-			d.Result = resultOf(events)
-			d.Failure = reasonOf(events, maxDetail)
-			d.Reason = text.Shorten(cmp.Or(d.Failure, d.Reason), maxReason)
-		}
-	}
-	if err != nil {
-		return RunDetail{}, fmt.Errorf("ask about run %s: %w", of.WorkflowID, err)
-	}
-	if d.run != of.RunID && d.run != "" {
-		d.RunID = d.run
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.details.Add(of, d.RunDetail)
-	return d.RunDetail, nil
-}
-
-func (r *Runs) mayAskForPage() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.pages.take(time.Now())
-}
-
-// Input asks for the delivery that a run began with, within 2 s, one at a time: it may
-// be large. Its errors are those of [Runs.Describe], and that the run did not begin
-// with a delivery.
-func (r *Runs) Input(ctx context.Context, of RunOf) (sentry.Envelope, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	r.mu.Lock()
-	place := r.placeOf(of)
-	r.mu.Unlock()
-	if place == nil {
-		return sentry.Envelope{}, notConfigured(of)
-	}
-	select {
-	case <-ctx.Done():
-		return sentry.Envelope{}, ErrAskedTooMuch
-	case r.inputs <- struct{}{}:
-		defer func() { <-r.inputs }()
-	}
-	if !r.mayAskForPage() {
-		return sentry.Envelope{}, ErrAskedTooMuch
-	}
-	env, err := reader{place.service, of.Namespace, of.WorkflowID, of.RunID}.input(ctx)
-	if err != nil {
-		return sentry.Envelope{}, fmt.Errorf("read the input of run %s: %w", of.WorkflowID, err)
-	}
-	return env, nil
+	return b.take(time.Now())
 }

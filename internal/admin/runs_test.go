@@ -26,9 +26,9 @@ import (
 	"sentry-temporal/internal/starter"
 )
 
-// temporal is a Temporal with the runs that a test gives it, in bubbles of synctest,
+// standIn is a Temporal with the runs that a test gives it, in bubbles of synctest,
 // where no connection works.
-type temporal struct {
+type standIn struct {
 	workflowservice.WorkflowServiceClient
 
 	mu    sync.Mutex
@@ -46,7 +46,7 @@ type question struct {
 	at         time.Time
 }
 
-// run is one in a [temporal].
+// run is one in a [standIn].
 type run struct {
 	namespace, id, runID string
 	status               enumspb.WorkflowExecutionStatus
@@ -58,14 +58,14 @@ type run struct {
 }
 
 // change changes the runs.
-func (s *temporal) change(f func()) {
+func (s *standIn) change(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f()
 }
 
 // count counts the questions of a kind since then.
-func (s *temporal) count(since time.Time, kinds ...string) int {
+func (s *standIn) count(since time.Time, kinds ...string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
@@ -78,7 +78,7 @@ func (s *temporal) count(since time.Time, kinds ...string) int {
 }
 
 // most is how many questions of a kind there were at most in any five seconds.
-func (s *temporal) most(kinds ...string) int {
+func (s *standIn) most(kinds ...string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var at []time.Time
@@ -97,7 +97,7 @@ func (s *temporal) most(kinds ...string) int {
 	return most
 }
 
-func (s *temporal) ask(ctx context.Context, kind, namespace string, e *commonpb.WorkflowExecution) error {
+func (s *standIn) ask(ctx context.Context, kind, namespace string, e *commonpb.WorkflowExecution) error {
 	q := question{kind, namespace, e.GetWorkflowId(), time.Now()}
 	s.mu.Lock()
 	s.asked = append(s.asked, q)
@@ -116,7 +116,7 @@ func (r *run) info() *workflowpb.WorkflowExecutionInfo {
 	}
 }
 
-func (s *temporal) ListWorkflowExecutions(ctx context.Context, r *workflowservice.ListWorkflowExecutionsRequest, _ ...grpc.CallOption) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+func (s *standIn) ListWorkflowExecutions(ctx context.Context, r *workflowservice.ListWorkflowExecutionsRequest, _ ...grpc.CallOption) (*workflowservice.ListWorkflowExecutionsResponse, error) {
 	if err := s.ask(ctx, "list", r.GetNamespace(), nil); err != nil {
 		return nil, err
 	}
@@ -131,12 +131,12 @@ func (s *temporal) ListWorkflowExecutions(ctx context.Context, r *workflowservic
 	return answer, nil
 }
 
-func (s *temporal) GetWorkflowExecutionHistory(ctx context.Context, r *workflowservice.GetWorkflowExecutionHistoryRequest, _ ...grpc.CallOption) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
+func (s *standIn) GetWorkflowExecutionHistory(ctx context.Context, r *workflowservice.GetWorkflowExecutionHistoryRequest, _ ...grpc.CallOption) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
 	return nil, cmp.Or(s.ask(ctx, "history", r.GetNamespace(), r.GetExecution()), errors.New("the test has no history"))
 }
 
 // find returns a run, or the newest without an ID.
-func (s *temporal) find(namespace string, e *commonpb.WorkflowExecution) (*run, error) {
+func (s *standIn) find(namespace string, e *commonpb.WorkflowExecution) (*run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, run := range slices.Backward(s.runs) {
@@ -148,7 +148,7 @@ func (s *temporal) find(namespace string, e *commonpb.WorkflowExecution) (*run, 
 	return nil, serviceerror.NewNotFound("workflow execution not found")
 }
 
-func (s *temporal) DescribeWorkflowExecution(ctx context.Context, r *workflowservice.DescribeWorkflowExecutionRequest, _ ...grpc.CallOption) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+func (s *standIn) DescribeWorkflowExecution(ctx context.Context, r *workflowservice.DescribeWorkflowExecutionRequest, _ ...grpc.CallOption) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
 	if err := s.ask(ctx, "describe", r.GetNamespace(), r.GetExecution()); err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (s *temporal) DescribeWorkflowExecution(ctx context.Context, r *workflowser
 	return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: run.info(), PendingWorkflowTask: run.task, PendingActivities: run.activities}, nil
 }
 
-func (s *temporal) GetWorkflowExecutionHistoryReverse(ctx context.Context, r *workflowservice.GetWorkflowExecutionHistoryReverseRequest, _ ...grpc.CallOption) (*workflowservice.GetWorkflowExecutionHistoryReverseResponse, error) {
+func (s *standIn) GetWorkflowExecutionHistoryReverse(ctx context.Context, r *workflowservice.GetWorkflowExecutionHistoryReverseRequest, _ ...grpc.CallOption) (*workflowservice.GetWorkflowExecutionHistoryReverseResponse, error) {
 	if err := s.ask(ctx, "history", r.GetNamespace(), r.GetExecution()); err != nil {
 		return nil, err
 	}
@@ -171,7 +171,7 @@ func (s *temporal) GetWorkflowExecutionHistoryReverse(ctx context.Context, r *wo
 }
 
 // add adds runs of one status and returns them as they are asked for.
-func (s *temporal) add(namespace string, n int, status enumspb.WorkflowExecutionStatus) []admin.RunOf {
+func (s *standIn) add(namespace string, n int, status enumspb.WorkflowExecutionStatus) []admin.RunOf {
 	var all []admin.RunOf
 	s.change(func() {
 		for range n {
@@ -184,7 +184,7 @@ func (s *temporal) add(namespace string, n int, status enumspb.WorkflowExecution
 }
 
 // latest is the run that was added last.
-func (s *temporal) latest() *run { return s.runs[len(s.runs)-1] }
+func (s *standIn) latest() *run { return s.runs[len(s.runs)-1] }
 
 func failed(message string) *historypb.HistoryEvent {
 	return &historypb.HistoryEvent{
@@ -233,7 +233,7 @@ func look(r *admin.Runs, of []admin.RunOf, d time.Duration) map[admin.RunOf]admi
 
 func TestTemporalIsAskedAboutRunsOnceInFiveSecondsHoweverManyLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &temporal{}
+		s := &standIn{}
 		r := runsOf(t, s)
 		runs := slices.Concat(s.add("default", 200, running), s.add("default", 100, failing), s.add("mobile", 50, running))
 		for range 300 {
@@ -258,7 +258,7 @@ func TestTemporalIsAskedAboutRunsOnceInFiveSecondsHoweverManyLook(t *testing.T) 
 
 func TestNothingIsAskedAboutRunsWhileNobodyLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &temporal{}
+		s := &standIn{}
 		r := runsOf(t, s)
 		pass(time.Minute)
 		runs := s.add("default", 3, running)
@@ -285,7 +285,7 @@ func TestWhatHasEndedIsNotAskedForAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &temporal{}
+				s := &standIn{}
 				r := runsOf(t, s)
 				runs := s.add("default", 1, test.status)
 				if test.status == enumspb.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED {
@@ -313,7 +313,7 @@ func TestARunGoesOnAsAnotherOne(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &temporal{}
+				s := &standIn{}
 				r := runsOf(t, s)
 				runs := s.add("default", 1, test.first)
 				pass(time.Second)
@@ -362,7 +362,7 @@ func TestANamespaceThatDoesNotTellOfItsRunsKeepsWhatIsKnown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &temporal{}
+				s := &standIn{}
 				r := runsOf(t, s)
 				theirs, others := s.add("theirs", 1, running), s.add("others", 1, running)
 				all := slices.Concat(theirs, others)
@@ -416,7 +416,7 @@ func TestANamespaceThatDoesNotTellOfItsRunsKeepsWhatIsKnown(t *testing.T) {
 
 func TestThePageDoesNotWaitForTemporal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &temporal{answer: func(ctx context.Context, _ question) error { return hang(ctx) }}
+		s := &standIn{answer: func(ctx context.Context, _ question) error { return hang(ctx) }}
 		r := runsOf(t, s)
 		runs := s.add("default", 1, running)
 		before := time.Now()
@@ -431,7 +431,7 @@ func TestThePageDoesNotWaitForTemporal(t *testing.T) {
 
 func TestEachRunHasItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &temporal{}
+		s := &standIn{}
 		r := runsOf(t, s)
 		runs := slices.Concat(s.add("default", 50, running), s.add("mobile", 2, failing))
 		s.change(func() {
@@ -459,7 +459,7 @@ func TestEachRunHasItsTurn(t *testing.T) {
 
 func TestTheReasonOfARunIsOneShortLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &temporal{}
+		s := &standIn{}
 		r := runsOf(t, s)
 		runs := s.add("default", 1, failing)
 		s.change(func() { s.latest().last = failed("first\nsecond\x1b[31m\u202e" + strings.Repeat("ä", 5000)) })
@@ -472,7 +472,7 @@ func TestTheReasonOfARunIsOneShortLine(t *testing.T) {
 
 func TestAnEndIsNotTakenBackByAListThatIsBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &temporal{}
+		s := &standIn{}
 		r := runsOf(t, s)
 		runs := s.add("default", 1, completed)
 		s.change(func() { s.latest().unlisted = true })
@@ -489,7 +489,7 @@ func TestAnEndIsNotTakenBackByAListThatIsBehind(t *testing.T) {
 
 func TestNoMoreRunsAreRememberedThanThereIsRoomFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &temporal{}
+		s := &standIn{}
 		r := runsOf(t, s)
 		runs := s.add("default", 5000, completed)
 		for of := range slices.Chunk(runs, 500) {
@@ -507,7 +507,7 @@ func TestNoMoreRunsAreRememberedThanThereIsRoomFor(t *testing.T) {
 
 func TestARunOfAnIntegrationThatIsGoneIsNotKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := runsOf(t, &temporal{})
+		r := runsOf(t, &standIn{})
 		of := admin.RunOf{Integration: "gone", Namespace: "default", WorkflowID: "w", RunID: "r"}
 		if states := look(r, []admin.RunOf{of}, 10*time.Second); len(states) != 0 {
 			t.Errorf("the states are %+v", states)
@@ -523,7 +523,7 @@ func TestARunOfAnIntegrationThatIsGoneIsNotKnown(t *testing.T) {
 
 func TestARunIsDescribedOnceForAllWhoLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &temporal{answer: func(context.Context, question) error {
+		s := &standIn{answer: func(context.Context, question) error {
 			<-time.After(time.Second)
 			return nil
 		}}
@@ -546,7 +546,7 @@ func TestARunIsDescribedOnceForAllWhoLook(t *testing.T) {
 
 func TestDescriptionsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &temporal{}
+		s := &standIn{}
 		r := runsOf(t, s)
 		var enough error
 		for _, of := range s.add("default", 30, failing) {
