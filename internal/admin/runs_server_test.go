@@ -245,7 +245,7 @@ func TestTheStateOfEachRunInTemporalIsTold(t *testing.T) {
 		if time.Since(began) > time.Minute {
 			t.Fatalf("these are not so:\n%s", wrong)
 		}
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 	}
 	t.Logf("all is known after %s", time.Since(began))
 	if p := r.Problems(); len(p) != 1 || p[0].Namespace != "away" || p[0].Status != admin.StatusUnreachable {
@@ -282,7 +282,7 @@ func describe(t *testing.T, r *admin.Runs, of admin.RunOf) (admin.RunDetail, err
 		if !errors.Is(err, admin.ErrAskedTooMuch) || t.Context().Err() != nil {
 			return d, err
 		}
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 	}
 }
 
@@ -296,6 +296,6 @@ func input(t *testing.T, r *admin.Runs, of admin.RunOf) sentry.Envelope {
 		case !errors.Is(err, admin.ErrAskedTooMuch):
 			t.Fatal(err)
 		}
-		time.Sleep(100 * time.Millisecond)
+		<-time.After(100 * time.Millisecond)
 	}
 }
