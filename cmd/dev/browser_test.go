@@ -407,12 +407,17 @@ func troubled(t *testing.T) (address string) {
 	}
 	recent := admin.NewRecent(integrations)
 	run := starter.Run{Workflow: "a_workflow_with_a_long_name_as_long_as_a_name_of_a_workflow_may_be", WorkflowID: "w", URL: "http://127.0.0.1:1/"}
-	for _, outcome := range []string{"started", "existing", "accepted", "ignored", web.Refused, web.Failed} {
+	runs := []starter.Run{run}
+	for _, state := range admin.RunStates {
+		run.RunID = state.Name
+		runs = append(runs, run)
+	}
+	for _, outcome := range admin.Outcomes {
 		recent.Observe(t.Context(), web.Delivery{
 			Time: time.Now(), Verified: true, Duration: 3 * time.Millisecond, RequestID: strings.Repeat("f", 128), Integration: "backend",
 			Event:   "sentry.preprod_artifact.build_distribution_completed",
 			Subject: sentry.Subject{ShortID: "BACKEND-1A", Title: strings.Repeat("LongTitle", 30), URL: "https://sentry.example/issues/1/"},
-			Outcome: outcome, Status: 500, Reason: "a reason", Hint: "a hint", Runs: []starter.Run{run, run},
+			Key:     strings.Repeat("f", 128), Outcome: outcome.Name, Status: 500, Reason: "a reason", Hint: "a hint", Runs: runs,
 		})
 	}
 	recent.Observe(t.Context(), web.Delivery{
@@ -422,8 +427,8 @@ func troubled(t *testing.T) (address string) {
 		Ready: func() error { return nil },
 		Temporal: func() []admin.NamespaceState {
 			return []admin.NamespaceState{
-				{Namespace: "default", Status: admin.StatusOK},
-				{Connection: "europe", Namespace: "backend-team", Status: admin.StatusUnreachable, Problem: "ask Temporal at temporal.internal:7233: connection refused"},
+				{Namespace: "default", Status: admin.StatusOK, Asked: time.Now()},
+				{Connection: "europe", Namespace: "backend-team", Asked: time.Now(), Status: admin.StatusUnreachable, Problem: "ask Temporal at temporal.internal:7233: connection refused"},
 			}
 		},
 		Journal: parking{},
@@ -446,6 +451,21 @@ func troubled(t *testing.T) (address string) {
 			WebhookURL: "https://" + strings.Repeat("hooks.", 20) + "example.com",
 			Journal: func() journal.Stats {
 				return journal.Stats{Pending: 42, PendingBytes: 3 << 20, OldestAge: time.Minute, Parked: 3, ParkedBytes: 1 << 20}
+			},
+			Instance: "ingress-" + strings.Repeat("0123456789", 5) + ":8080",
+			Queues: func() []admin.QueueState {
+				kind := admin.KindState{Counted: true, Backlog: 12, BacklogAgeSeconds: 90, Since: time.Now()}
+				return []admin.QueueState{
+					{Namespace: "backend-team", TaskQueue: strings.Repeat("q", 200), Asked: time.Now(), Workflow: kind, Activity: kind},
+					{Namespace: client.DefaultNamespace, TaskQueue: "urgent", Problem: "no answer within 2s"},
+				}
+			},
+			Runs: func(of []admin.RunOf) map[admin.RunOf]admin.RunState {
+				states := map[admin.RunOf]admin.RunState{}
+				for _, run := range of {
+					states[run] = admin.RunState{Status: run.RunID, Reason: strings.Repeat("Reason ", 40), Asked: time.Now().Add(-time.Hour)}
+				}
+				return states
 			},
 			Secrets: func() []keyring.State {
 				states := keyring.New(integrations, "", slog.New(slog.DiscardHandler)).States()

@@ -102,7 +102,7 @@ func workerPageOf(t *testing.T, status admin.WorkerStatus) (address string) {
 	server := httptest.NewServer(admin.New(admin.Options{
 		Ready: func() error { return nil },
 		Temporal: func() []admin.NamespaceState {
-			return []admin.NamespaceState{{Namespace: "default", Status: admin.StatusOK}}
+			return []admin.NamespaceState{{Namespace: "default", Status: admin.StatusOK, Asked: time.Now()}}
 		},
 		UIURL:  "http://127.0.0.1:1",
 		Worker: &status,

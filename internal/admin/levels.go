@@ -70,13 +70,17 @@ func (s *statusPage) state() StateRecord {
 
 // temporalRecord is about the namespaces.
 func (s *statusPage) temporalRecord(now time.Time) TemporalRecord {
-	record := TemporalRecord{Namespaces: []NamespaceRecord{}}
 	var lanes []LaneState
 	if s.Lanes != nil {
 		lanes = s.Lanes()
 	}
+	return temporalRecordOf(s.admin.Temporal(), lanes, now)
+}
+
+func temporalRecordOf(states []NamespaceState, lanes []LaneState, now time.Time) TemporalRecord {
+	record := TemporalRecord{Namespaces: []NamespaceRecord{}}
 	level, good := LevelGood, 0
-	for _, state := range s.admin.Temporal() {
+	for _, state := range states {
 		of := NamespaceRecord{
 			Connection: state.Connection, Namespace: state.Namespace,
 			Status: state.Status, Problem: state.Problem, Asked: state.Asked,

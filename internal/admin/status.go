@@ -104,12 +104,11 @@ type page struct {
 	Now          time.Time
 	Host         string // that the browser asked
 	Guessed      bool
-	UI           string // base address of the Temporal UI; empty if unknown
 	Warnings     []config.Problem
 	Integrations []integrationRow
 	Routes       routes.State
 	Workflows    []workflowRow
-	Temporal     temporalRow
+	Tiles        []tile
 	Journal      journal.Stats
 	Parked       []journal.Item
 	ParkedFault  string         // why Parked could not be listed
@@ -121,40 +120,12 @@ type page struct {
 	Instance     string
 }
 
-// temporalRow is what the page says of Temporal.
-type temporalRow struct {
-	Namespaces int
-	OK         int
-	Asking     bool             // there is one that has not been asked to the end
-	Problems   []NamespaceState // of those that do not answer as they should
-}
-
-func temporalRowOf(states []NamespaceState) temporalRow {
-	row := temporalRow{Namespaces: len(states)}
-	for _, state := range states {
-		switch state.Status {
-		case StatusOK:
-			row.OK++
-		case StatusUnknown:
-			row.Asking = true
-		default:
-			row.Problems = append(row.Problems, state)
-		}
-	}
-	return row
-}
-
 type integrationRow struct {
 	config.Integration
 	Secrets    keyring.State
 	WebhookURL string
 	RunsURL    string // in the Temporal UI
 	Last       time.Time
-}
-
-// Unmatched reports whether there is something to do about the secrets.
-func (r integrationRow) Unmatched() bool {
-	return r.Secrets.Held > 0 || time.Since(r.Secrets.Mismatched) < mismatchShown
 }
 
 // workflowRow is a route.
@@ -194,7 +165,7 @@ func (r workflowRow) Restrictions() []string {
 func (s *statusPage) show(c *gin.Context) {
 	p := page{
 		Style: template.CSS(styleText), Script: template.JS(scriptText), //nolint:gosec // our own
-		Now: time.Now().UTC(), Host: c.Request.Host, Guessed: s.Guessed, UI: s.admin.UIURL, Warnings: slices.Clip(s.Warnings),
+		Now: time.Now().UTC(), Host: c.Request.Host, Guessed: s.Guessed, Warnings: slices.Clip(s.Warnings),
 		Found: s.find(deliveryFilter(c.Request.URL.Query())), Outcomes: Outcomes, RunStates: RunStates, Instance: s.Instance,
 	}
 	secrets := s.Secrets()
@@ -220,7 +191,7 @@ func (s *statusPage) show(c *gin.Context) {
 		}
 		p.Workflows = append(p.Workflows, row)
 	}
-	p.Temporal = temporalRowOf(s.admin.Temporal())
+	p.Tiles = s.tiles(s.state())
 	p.Journal = s.Journal()
 	if p.Journal.Parked > 0 && s.admin.Journal != nil {
 		var err error

@@ -66,7 +66,7 @@ func newWatched(t *testing.T, s starts, change ...func(*admin.Options)) *watched
 		{Name: "sentry", Secrets: []config.Secret{secret, oldSecret}, Namespace: "default", TaskQueue: "urgent"},
 		{Name: "mobile", Secrets: []config.Secret{"the-secret-of-mobile"}, Namespace: "default", TaskQueue: "sentry"},
 	}
-	w := &watched{recent: admin.NewRecent(integrations), states: []admin.NamespaceState{{Namespace: "default", Status: admin.StatusOK}}}
+	w := &watched{recent: admin.NewRecent(integrations), states: []admin.NamespaceState{{Namespace: "default", Status: admin.StatusOK, Asked: time.Now()}}}
 	keys := keyring.New(integrations, "", slog.New(slog.DiscardHandler))
 	public := httptest.NewServer(ingress.New(ingress.Options{
 		Keyring:      keys,
@@ -320,7 +320,7 @@ func TestThePageShowsTheConfiguration(t *testing.T) {
 	has(t, page,
 		"https://hooks.example.com/in/webhooks/sentry", "https://hooks.example.com/in/webhooks/mobile", "urgent", "2 valid", "1 valid",
 		`href="http://temporal.example:8233/namespaces/default/workflows"`, "page_<wbr>on_<wbr>call", "sentry.<wbr>issue.<wbr>*", "Answers", "none since the start",
-		"No verified delivery has come since the start", "nothing waits for Temporal", "nothing waits for you")
+		"No verified delivery has come since the start", "nothing waits for Temporal", "None")
 	if strings.Contains(page, "PUBLIC_URL") {
 		t.Error("the page asks for PUBLIC_URL, which is set")
 	}
@@ -367,15 +367,64 @@ func TestAGuessedWebhookURLIsCalledThat(t *testing.T) {
 func TestThePageShowsTheStateOfTemporalForEachNamespace(t *testing.T) {
 	w := newWatched(t, nil)
 	has(t, w.page(t, ""), "Answers")
-	w.states = []admin.NamespaceState{{Namespace: "default", Status: admin.StatusUnknown}}
-	has(t, w.page(t, ""), "Is being asked")
-	w.states = []admin.NamespaceState{
-		{Namespace: "default", Status: admin.StatusOK},
-		{Connection: "eu", Namespace: "mobile", Status: admin.StatusUnreachable, Problem: "connection refused"},
+	now := time.Now()
+	ok := admin.NamespaceState{Namespace: "default", Status: admin.StatusOK, Asked: now}
+	for name, tt := range map[string]struct {
+		states []admin.NamespaceState
+		says   []string
+	}{
+		"before the first answer": {[]admin.NamespaceState{{Namespace: "default", Status: admin.StatusUnknown}}, []string{`class="tile unknown"`, "Is being asked"}},
+		"one that is away": {
+			[]admin.NamespaceState{ok, {Connection: "eu", Namespace: "mobile", Status: admin.StatusUnreachable, Problem: "connection refused", Asked: now}},
+			[]string{`class="tile bad"`, "Well for 1 of 2 namespaces", "eu, mobile: does not answer", "connection refused"},
+		},
+		"the only one that is away": {[]admin.NamespaceState{{Namespace: "default", Status: admin.StatusUnreachable, Problem: "connection refused", Asked: now}}, []string{"Does not answer"}},
+		"one that there is not": {
+			[]admin.NamespaceState{{Namespace: "default", Status: admin.StatusRefused, Problem: "namespace is not found", Asked: now}},
+			[]string{`class="tile bad"`, "<strong>Refuses</strong>", "namespace is not found"},
+		},
+		"an answer of long ago": {
+			[]admin.NamespaceState{{Namespace: "default", Status: admin.StatusOK, Asked: now.Add(-time.Minute)}}, []string{`class="tile unknown"`, "Not known", "asked 1 min ago"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.states = tt.states
+			_, tiles, _ := strings.Cut(w.page(t, ""), `<dl id="state"`)
+			tiles, _, _ = strings.Cut(tiles, "</dl>")
+			has(t, tiles, tt.says...)
+		})
 	}
-	has(t, w.page(t, ""), "Answers for 1 of 2 namespaces", "eu, mobile: connection refused")
-	w.states = []admin.NamespaceState{{Namespace: "default", Status: admin.StatusRefused, Problem: "namespace is not found"}}
-	has(t, w.page(t, ""), "Does not answer", "default: namespace is not found")
+}
+
+// All that can be red is: the page says what GET /api/state does.
+func TestEachTileSaysHowItIs(t *testing.T) {
+	now := time.Now()
+	w := newWatched(t, nil, func(o *admin.Options) {
+		o.Status.Queues = func() []admin.QueueState {
+			return []admin.QueueState{{
+				Namespace: "default", TaskQueue: "urgent", Asked: now,
+				Workflow: admin.KindState{Counted: true, Backlog: 3, BacklogAgeSeconds: 9, LastPoll: now.Add(-3 * time.Minute), Since: now.Add(-time.Hour)},
+			}}
+		}
+		o.Status.JournalReady = func() error { return journal.ErrFull }
+		o.Status.Journal = func() journal.Stats { return journal.Stats{Pending: 7, Parked: 2, OldestAge: time.Minute} }
+	})
+	page := w.page(t, "")
+	for _, tile := range [][]string{
+		{"Workers", "bad", "3 runs wait and no worker polls", "default, urgent: the last one did 3 min ago"},
+		{"Journal", "bad", "Full", "7 pending", `href="#h-pending"`},
+		{"Parked", "bad", "2", `href="#h-parked"`},
+		{"Last delivery", "unknown", "None since the start", "sentry: none since the start", "mobile: none since the start"},
+	} {
+		before, after, ok := strings.Cut(page, "<dt>"+tile[0]+"</dt>")
+		if !ok || !strings.HasSuffix(strings.TrimSpace(before), `<div class="tile `+tile[1]+`">`) {
+			t.Errorf("there is no tile %s that is %s", tile[0], tile[1])
+		}
+		after, _, _ = strings.Cut(after, "</div>")
+		has(t, after, tile[2:]...)
+	}
+	w.deliver(t, w.signed(t, "sentry", issueBody))
+	has(t, w.page(t, ""), " s ago", "mobile: none since the start")
 }
 
 func TestThePageShowsWhatIsParkedAndPutsItBackOrDiscardsIt(t *testing.T) {
@@ -406,7 +455,7 @@ func TestThePageShowsWhatIsParkedAndPutsItBackOrDiscardsIt(t *testing.T) {
 	kept.items = []item{{ID: 1, State: journal.Parked}, {ID: 2, State: journal.Parked}}
 	has(t, w.page(t, ""), `action="/journal/retry?all=true"`)
 	ask(t, http.MethodPost, w.admin+"/journal/retry?all=true", nil, browser)
-	has(t, w.page(t, ""), "2 pending", "nothing waits for you")
+	has(t, w.page(t, ""), "2 pending", "<strong>None</strong>")
 }
 
 func browser(r *http.Request) { r.Header.Set("Accept", "text/html,application/xhtml+xml,*/*;q=0.8") }

@@ -50,8 +50,7 @@ type workerPage struct {
 	Style        template.CSS
 	Script       template.JS
 	Now          time.Time
-	UI           string // base address of the Temporal UI; empty if unknown
-	Temporal     temporalRow
+	Temporal     tile
 	Warnings     []config.Problem
 	Queues       []Queue
 	Polled       int
@@ -127,7 +126,7 @@ func named(pairs ...string) []string {
 func (a *admin) showWorker(c *gin.Context) {
 	p := workerPage{
 		Style: template.CSS(styleText), Script: template.JS(scriptText), //nolint:gosec // our own
-		Now: time.Now().UTC(), UI: a.UIURL, Temporal: temporalRowOf(a.Temporal()),
+		Now: time.Now().UTC(), Temporal: temporalTile(temporalRecordOf(a.Temporal(), nil, time.Now()).Verdict, a.UIURL),
 		Warnings: slices.Clip(a.Worker.Warnings), Queues: a.Worker.Queues(), Workflows: a.Worker.Workflows, Destinations: a.Worker.Destinations(),
 	}
 	for _, q := range p.Queues {

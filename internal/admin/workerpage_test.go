@@ -27,7 +27,7 @@ func workerAdmin(token config.Secret, evil string) http.Handler {
 	return admin.New(admin.Options{
 		Ready: func() error { return nil },
 		Temporal: func() []admin.NamespaceState {
-			return []admin.NamespaceState{{Namespace: "default", Status: admin.StatusOK}}
+			return []admin.NamespaceState{{Namespace: "default", Status: admin.StatusOK, Asked: time.Now()}}
 		},
 		Worker: &admin.WorkerStatus{
 			Queues: func() []admin.Queue {
