@@ -193,6 +193,9 @@ func (h *handler) log(ctx context.Context, d web.Delivery, level slog.Level, ref
 	if d.Subject.IssueID != "" {
 		attrs = append(attrs, slog.String(telemetry.KeyIssue, clip(d.Subject.IssueID)))
 	}
+	if d.Subject.ShortID != "" {
+		attrs = append(attrs, slog.String(telemetry.KeyShortID, clip(d.Subject.ShortID)))
+	}
 	if len(d.Runs) > 0 {
 		ids := make([]string, len(d.Runs))
 		for i, run := range d.Runs {

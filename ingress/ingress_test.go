@@ -486,12 +486,15 @@ func TestWhatAnUnverifiedSenderSaysIsCutInTheLog(t *testing.T) {
 	}
 }
 
-func TestAnIssueIDIsCutInTheLog(t *testing.T) {
+func TestTheLogNamesTheIssueByItsIDAndItsShortIDAndCutsBoth(t *testing.T) {
 	s := newServer(t, &starts{})
-	do(t, s.signed(t, "sentry", strings.Replace(issueBody, "4711", strings.Repeat("7", 4000), 1)))
+	long := `"id":"` + strings.Repeat("7", 4000) + `","shortId":"` + strings.Repeat("S", 4000) + `"`
+	do(t, s.signed(t, "sentry", strings.Replace(issueBody, `"id":"4711"`, long, 1)))
 	s.Close()
-	if logged := s.logs.String(); !strings.Contains(logged, "777") || strings.Contains(logged, strings.Repeat("7", 200)) {
-		t.Errorf("logged %d bytes", len(logged))
+	logged := s.logs.String()
+	if !strings.Contains(logged, `"issue":"777`) || strings.Contains(logged, strings.Repeat("7", 200)) ||
+		!strings.Contains(logged, `"short_id":"SSS`) || strings.Contains(logged, strings.Repeat("S", 200)) {
+		t.Errorf("logged is %.1000s", logged)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 )
@@ -166,19 +167,63 @@ func activityNames(activities []any) map[string]bool {
 }
 
 // headerUnknown marks a call of an activity that the worker which makes it does not
-// have registered either.
-const headerUnknown = "sentry-triage-unknown-activity"
+// have registered either. headerAbout has what the calling run is about, as the keys and
+// values of a log line.
+const (
+	headerUnknown = "sentry-triage-unknown-activity"
+	headerAbout   = "sentry-triage-about"
+)
 
-type unknownKey struct{}
+type (
+	unknownKey      struct{}
+	aboutTheCallKey struct{}
+)
 
 type activityInbound struct {
 	interceptor.ActivityInboundInterceptorBase
 }
 
+// Init implements [interceptor.ActivityInboundInterceptor].
+func (a *activityInbound) Init(next interceptor.ActivityOutboundInterceptor) error {
+	return a.Next.Init(&activityOutbound{interceptor.ActivityOutboundInterceptorBase{Next: next}})
+}
+
 // ExecuteActivity implements [interceptor.ActivityInboundInterceptor].
-func (a *activityInbound) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
-	_, unknown := interceptor.Header(ctx)[headerUnknown]
-	return a.Next.ExecuteActivity(context.WithValue(ctx, unknownKey{}, unknown), in)
+func (a *activityInbound) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (result any, err error) {
+	header := interceptor.Header(ctx)
+	_, unknown := header[headerUnknown]
+	ctx = context.WithValue(ctx, unknownKey{}, unknown)
+	if payload, ok := header[headerAbout]; ok {
+		var about []any
+		if err := converter.GetDefaultDataConverter().FromPayload(payload, &about); err == nil {
+			ctx = context.WithValue(ctx, aboutTheCallKey{}, about)
+		}
+	}
+	defer func() {
+		// The SDK, which logs a panic with its stack, does not know what it is about.
+		if p := recover(); p != nil {
+			activity.GetLogger(ctx).Error("an attempt of an activity panics", "error", fmt.Sprint(p))
+			panic(p)
+		}
+	}()
+	result, err = a.Next.ExecuteActivity(ctx, in)
+	if err != nil && !errors.Is(err, activity.ErrResultPending) {
+		activity.GetLogger(ctx).Error("an attempt of an activity fails", "error", err)
+	}
+	return result, err
+}
+
+type activityOutbound struct {
+	interceptor.ActivityOutboundInterceptorBase
+}
+
+// GetLogger implements [interceptor.ActivityOutboundInterceptor].
+func (o *activityOutbound) GetLogger(ctx context.Context) log.Logger {
+	logger := o.Next.GetLogger(ctx)
+	if about, ok := ctx.Value(aboutTheCallKey{}).([]any); ok {
+		logger = log.With(logger, about...)
+	}
+	return logger
 }
 
 // unregistered stands in for each activity that is not registered. Without it the SDK

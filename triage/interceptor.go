@@ -17,9 +17,10 @@ import (
 )
 
 // Interceptor is for the options of a worker that [Register] is given the same
-// activities for: it gives each log line of a workflow the event and the issue, and
-// each activity a summary in the Temporal UI, and it tells with a call of an activity
-// whether the worker that made it has that registered. Histories do not depend on it.
+// activities for: it gives each log line of a workflow, and of the activities that it
+// calls, the event and the issue, has the log tell of each attempt of an activity that
+// fails, gives each activity a summary in the Temporal UI, and tells with a call of an
+// activity whether the worker that made it has that registered. Histories do not depend on it.
 func Interceptor(activities ...any) interceptor.WorkerInterceptor {
 	registered := activityNames(activities)
 	registered[LatestType] = true
@@ -74,7 +75,27 @@ func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...an
 			Data:     []byte("true"),
 		}
 	}
+	tellAbout(ctx)
 	return o.Next.ExecuteActivity(ctx, name, args...)
+}
+
+// ExecuteLocalActivity implements [interceptor.WorkflowOutboundInterceptor].
+func (o *outbound) ExecuteLocalActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
+	tellAbout(ctx)
+	return o.Next.ExecuteLocalActivity(ctx, name, args...)
+}
+
+// tellAbout has an activity that is called with ctx know what the run is about.
+func tellAbout(ctx workflow.Context) {
+	a, ok := ctx.Value(aboutKey{}).(about)
+	if !ok {
+		return
+	}
+	payload, err := converter.GetDefaultDataConverter().ToPayload(a.keys())
+	if err != nil {
+		panic(err) // they are texts
+	}
+	interceptor.WorkflowHeader(ctx)[headerAbout] = payload
 }
 
 // Go implements [interceptor.WorkflowOutboundInterceptor].
@@ -86,7 +107,7 @@ func (o *outbound) Go(ctx workflow.Context, name string, f func(workflow.Context
 func (o *outbound) GetLogger(ctx workflow.Context) log.Logger {
 	logger := o.Next.GetLogger(ctx)
 	if a, ok := ctx.Value(aboutKey{}).(about); ok {
-		logger = log.With(logger, "event", a.event, "issue", a.issue())
+		logger = log.With(logger, a.keys()...)
 	}
 	return logger
 }
@@ -99,9 +120,24 @@ type about struct {
 	subject sentry.Subject
 }
 
+// maxAbout bounds what is told of an issue, in bytes.
+const maxAbout = 128
+
+// issue is what people call it.
 func (a about) issue() string {
-	const most = 128 // bytes
-	return text.Cut(cmp.Or(a.subject.ShortID, a.subject.IssueID), most)
+	return text.Cut(cmp.Or(a.subject.ShortID, a.subject.IssueID), maxAbout)
+}
+
+// keys are those of a log line and their values, which are texts.
+func (a about) keys() []any {
+	keys := []any{"event", text.Cut(a.event, maxAbout)}
+	if a.subject.IssueID != "" {
+		keys = append(keys, "issue", text.Cut(a.subject.IssueID, maxAbout))
+	}
+	if a.subject.ShortID != "" {
+		keys = append(keys, "short_id", text.Cut(a.subject.ShortID, maxAbout))
+	}
+	return keys
 }
 
 // summary is what the Temporal UI shows beside an activity of the run.

@@ -47,7 +47,7 @@ const (
 	keyForwarded  = "forwarded_for" // as a proxy, or whoever asked, says
 	keyUserAgent  = "user_agent"    // as whoever asked says
 	keyCredential = "credential"    // token, cookie, or none where none is needed
-	keySkipped    = "skipped"       // lines like this one that were left out before it
+	keyLeftOut    = "left_out"      // lines like this one that were left out before it
 )
 
 var (
@@ -146,7 +146,7 @@ func (a *admin) refuse(c *gin.Context, reason error) {
 	}
 	if a.guard.lines.Allow() {
 		a.who(c).Log(c.Request.Context(), level, "admin request not authenticated",
-			telemetry.KeyReason, reason.Error(), "path", c.FullPath(), keySkipped, a.guard.skipped.Swap(0))
+			telemetry.KeyReason, reason.Error(), "url_path", c.FullPath(), keyLeftOut, a.guard.skipped.Swap(0))
 	} else {
 		a.guard.skipped.Add(1)
 	}

@@ -278,7 +278,7 @@ func TestGuessingIsToldToStopAndKeepsNobodyOut(t *testing.T) {
 			}
 			guess(handler, "another-guess")
 			told = lines(t, log, "admin request not authenticated")
-			if skipped := told[len(told)-1]["skipped"]; skipped != float64(980) {
+			if skipped := told[len(told)-1]["left_out"]; skipped != float64(980) {
 				t.Errorf("%s: %v lines were left out", name, skipped)
 			}
 		}
@@ -298,11 +298,11 @@ func TestTheLogTellsWhoDidWhat(t *testing.T) {
 	serve(handler, http.MethodPost, "/journal/discard?id="+strings.Repeat("1", 10)+strings.Repeat("&id=1", 1000), "", bearer(adminToken), from)
 	for _, want := range []map[string]any{
 		{"msg": "logged in to the admin address", "credential": "token"},
-		{"msg": "envelope read", "credential": "token", "delivery": float64(2)},
+		{"msg": "envelope read", "credential": "token", "delivery_id": float64(2)},
 		{"msg": "envelopes read", "credential": "token", "deliveries": float64(2), "parameters": "project=app"},
 		{"msg": "journal changed as asked", "credential": "cookie", "change": "retried", "deliveries": float64(2), "parameters": "id=2&id=3&state=parked", "forwarded_for": "203.0.113.9"},
-		{"msg": "admin request not authenticated", "reason": "no token", "path": "/journal/discard"},
-		{"msg": "admin request not authenticated", "reason": "the token is not the right one", "path": "/journal/:id", "level": "WARN"},
+		{"msg": "admin request not authenticated", "reason": "no token", "url_path": "/journal/discard"},
+		{"msg": "admin request not authenticated", "reason": "the token is not the right one", "url_path": "/journal/:id", "level": "WARN"},
 	} {
 		found := slices.ContainsFunc(lines(t, log, want["msg"].(string)), func(line map[string]any) bool {
 			for name, value := range want {

@@ -67,7 +67,7 @@ const (
 const (
 	keyChange     = "change"
 	keyDeliveries = "deliveries" // how many
-	keyDelivery   = "delivery"   // its ID
+	keyDelivery   = "delivery_id"
 	keyParameters = "parameters"
 )
 

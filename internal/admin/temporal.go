@@ -141,8 +141,10 @@ func (w *Watch) ask(ctx context.Context, i int, n Namespace) {
 	attrs := []any{keyConnection, next.Connection, telemetry.KeyNamespace, next.Namespace}
 	switch {
 	case last.Status == next.Status:
-	case err != nil:
+	case next.Status == StatusUnreachable:
 		w.log.WarnContext(ctx, "Temporal does not answer for a namespace", append(attrs, telemetry.KeyError, err.Error())...)
+	case err != nil:
+		w.log.WarnContext(ctx, "Temporal answers, and a namespace cannot be used", append(attrs, telemetry.KeyError, err.Error())...)
 	default:
 		w.log.InfoContext(ctx, "Temporal answers for a namespace", attrs...)
 	}

@@ -86,17 +86,22 @@ func TestWhatIsWrongWithANamespaceIsTold(t *testing.T) {
 	for name, test := range map[string]struct {
 		err    error
 		status string
+		logged string
 	}{
-		"nothing":              {nil, admin.StatusOK},
-		"no connection":        {errors.New("failed reaching server: connection refused"), admin.StatusUnreachable},
-		"unavailable":          {serviceerror.NewUnavailable("away"), admin.StatusUnreachable},
-		"no such namespace":    {serviceerror.NewNamespaceNotFound("mobile"), admin.StatusRefused},
-		"no permission for it": {serviceerror.NewPermissionDenied("not yours", ""), admin.StatusRefused},
+		"nothing":              {nil, admin.StatusOK, "Temporal answers for a namespace"},
+		"no connection":        {errors.New("failed reaching server: connection refused"), admin.StatusUnreachable, "Temporal does not answer for a namespace"},
+		"unavailable":          {serviceerror.NewUnavailable("away"), admin.StatusUnreachable, "Temporal does not answer for a namespace"},
+		"no such namespace":    {serviceerror.NewNamespaceNotFound("mobile"), admin.StatusRefused, "Temporal answers, and a namespace cannot be used"},
+		"no permission for it": {serviceerror.NewPermissionDenied("not yours", ""), admin.StatusRefused, "Temporal answers, and a namespace cannot be used"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := watch(t, slog.New(slog.DiscardHandler), admin.Namespace{Name: "mobile", Ask: func(context.Context) error { return test.err }})
+				var log bytes.Buffer
+				w := watch(t, slog.New(slog.NewTextHandler(&log, nil)), admin.Namespace{Name: "mobile", Ask: func(context.Context) error { return test.err }})
 				synctest.Wait()
+				if !strings.Contains(log.String(), `msg="`+test.logged+`"`) {
+					t.Errorf("logged is %s", &log)
+				}
 				if state := w.States()[0]; state.Status != test.status || (state.Problem == "") != (test.err == nil) {
 					t.Errorf("the state is %+v", state)
 				}

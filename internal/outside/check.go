@@ -202,7 +202,7 @@ func (w *Watch) check(ctx context.Context, i int, table *destinations.Table, log
 		log.WarnContext(ctx, "an outside system is not ready", telemetry.KeyReason, strings.Join(next.Missing, "; "))
 		return time.Now()
 	case changed && next.Status != NotReady && next.Status != NotConfigured:
-		log.InfoContext(ctx, "an outside system can be used", "status", string(next.Status))
+		log.InfoContext(ctx, "an outside system can be used", "readiness", string(next.Status))
 	}
 	return logged
 }

@@ -108,7 +108,7 @@ func (c *Connections) open(at place) (*connected, error) {
 	options := of.Client
 	options.Namespace = at.namespace
 	options.DataConverter = DataConverter()
-	options.Logger = temporallog.NewStructuredLogger(c.log)
+	options.Logger = sdkLog{temporallog.NewStructuredLogger(c.log)}
 	// What watches the common connection watches all.
 	options.MetricsHandler = c.temporal.Client.MetricsHandler
 	options.Interceptors = c.temporal.Client.Interceptors
@@ -119,6 +119,17 @@ func (c *Connections) open(at place) (*connected, error) {
 	}
 	c.places[at] = &connected{client: lazy, address: options.HostPort}
 	return c.places[at], nil
+}
+
+// sdkLog leaves out the SDK's own line about an attempt of an activity that fails: that of
+// package triage says the same, and which event and issue it is about.
+type sdkLog struct{ temporallog.Logger }
+
+// Error implements [temporallog.Logger].
+func (l sdkLog) Error(message string, keyvals ...any) {
+	if message != "Activity error." {
+		l.Logger.Error(message, keyvals...)
+	}
 }
 
 // Environments returns where the runs of each integration live.

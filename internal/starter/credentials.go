@@ -19,7 +19,7 @@ import (
 // withFiles has options go by what is in the files of certificates and keys when
 // it is needed, not when the process began.
 func withFiles(options client.Options, of config.Temporal, log *slog.Logger) client.Options {
-	log = log.With(telemetry.KeyAddress, options.HostPort)
+	log = log.With("temporal_address", options.HostPort)
 	if of.APIKey.Path != "" {
 		key := &apiKey{file: of.APIKey, log: log}
 		options.Credentials = client.NewAPIKeyDynamicCredentials(key.now)

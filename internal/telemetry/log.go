@@ -18,7 +18,8 @@ const (
 	KeyRequestID   = "request_id"
 	KeyIntegration = "integration"
 	KeyEvent       = "event"
-	KeyIssue       = "issue" // id
+	KeyIssue       = "issue"    // id
+	KeyShortID     = "short_id" // of the issue
 	KeyOutcome     = "outcome"
 	KeyReason      = "reason"
 	KeyWorkflowIDs = "workflow_ids"

@@ -34,7 +34,7 @@ func run(ctx workflow.Context, env triage.Envelope) (Result, error) {
 		Comment: comment.Text,
 	}
 	workflow.GetLogger(ctx).Info("sentry comment created",
-		"author", result.Author, "issue", result.Issue, "comment", firstChars(comment.Text, maxLogged))
+		"author", result.Author, "comment", firstChars(comment.Text, maxLogged))
 	return result, nil
 }
 

@@ -31,7 +31,7 @@ func run(ctx workflow.Context, env triage.Envelope) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	workflow.GetLogger(ctx).Info("sentry alert", "rule", alert.Rule, "state", alert.State)
+	workflow.GetLogger(ctx).Info("sentry alert", "rule", alert.Rule, "alert_state", alert.State)
 	result := Result{Rule: alert.Rule, Title: alert.Title, State: alert.State, EventType: env.EventType}
 	if !alert.Configured.Destinations {
 		result.Note = act.Unconfigured

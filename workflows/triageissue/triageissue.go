@@ -30,7 +30,7 @@ func run(ctx workflow.Context, env triage.Envelope) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	workflow.GetLogger(ctx).Info("sentry issue", "title", issue.Title, "level", issue.Level)
+	workflow.GetLogger(ctx).Info("sentry issue", "title", issue.Title, "sentry_level", issue.Level)
 	result := Result{IssueID: issue.ID, Title: issue.Title, Level: issue.Level, EventType: env.EventType}
 	switch {
 	case issue.Configured == activities.Configured{}:
