@@ -3,11 +3,17 @@ package admin_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,10 +25,15 @@ import (
 	"google.golang.org/grpc"
 
 	"sentry-temporal/internal/admin"
+	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/devserver"
 	"sentry-temporal/internal/devserver/devservertest"
+	"sentry-temporal/internal/journal"
+	"sentry-temporal/internal/keyring"
+	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
+	"sentry-temporal/internal/web"
 )
 
 // counted counts the requests about runs by their method.
@@ -298,4 +309,143 @@ func input(t *testing.T, r *admin.Runs, of admin.RunOf) sentry.Envelope {
 		}
 		<-time.After(100 * time.Millisecond)
 	}
+}
+
+// observe has a Recent remember a delivery with a run for each of runs.
+func observe(recent *admin.Recent, runs []admin.RunOf) {
+	for i, of := range runs {
+		key := sentry.NewRequestID()
+		recent.Observe(context.Background(), web.Delivery{
+			Time: time.Now(), Duration: 5 * time.Millisecond, Verified: true, RequestID: key, Key: key, Integration: "sentry", Known: true,
+			Event: "sentry.issue.created", Outcome: string(starter.Started), Status: http.StatusAccepted, Size: 4711,
+			Subject: sentry.Subject{IssueID: strconv.Itoa(i), ShortID: "BACKEND-" + strconv.Itoa(i), Project: "backend", Level: "error",
+				Title: "TypeError: cannot read properties of undefined", URL: "https://sentry.example.com/issues/" + strconv.Itoa(i)},
+			Headers: map[string]string{"sentry-hook-resource": "issue", "request-id": key},
+			Runs: []starter.Run{{Workflow: "triage_sentry_issue", WorkflowID: of.WorkflowID, RunID: of.RunID, Namespace: of.Namespace, Status: starter.Started,
+				URL: "http://temporal.example:8233/namespaces/default/workflows/" + of.WorkflowID + "/" + of.RunID}},
+		})
+	}
+}
+
+// The rows are of open runs in two namespaces, of which no worker takes one, and of
+// some that Temporal does not have.
+func TestTwentyWhoLookAtTwoHundredRowsAskTemporalLikeOne(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	server := devservertest.Start(t, devserver.Options{Namespaces: []string{"mobile"}})
+	count := &counted{at: map[string][]time.Time{}}
+	clients := map[string]client.Client{"default": dial(t, server.Address, "default", count), "mobile": dial(t, server.Address, "mobile", count)}
+	var runs []admin.RunOf
+	for i := range 200 {
+		of := admin.RunOf{Integration: "sentry", Namespace: []string{"default", "mobile"}[i%2], WorkflowID: "w:sentry:" + strconv.Itoa(i), RunID: fmt.Sprintf("01a23182-2099-7185-9ff0-%012d", i)}
+		if i%4 < 2 {
+			run, err := clients[of.Namespace].ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: of.WorkflowID, TaskQueue: "nobody"}, "w")
+			if err != nil {
+				t.Fatal(err)
+			}
+			of.RunID = run.GetRunID()
+		}
+		runs = append(runs, of)
+	}
+	r := admin.NewRuns(func(_, namespace string) (admin.RunPlace, bool) {
+		return admin.RunPlace{Service: clients[namespace].WorkflowService()}, true
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer stop()
+	group.Go(func() { r.Run(ctx) })
+	w := newWatched(t, nil, func(o *admin.Options) { o.Status.Runs = r.States })
+	observe(w.recent, runs)
+	asked := time.Now()
+	for range 20 {
+		group.Go(func() {
+			for ctx.Err() == nil {
+				response, err := http.Get(w.admin)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, response.Body)
+				response.Body.Close()
+				select {
+				case <-ctx.Done():
+				case <-time.After(500 * time.Millisecond):
+				}
+			}
+		})
+	}
+	describes := []string{"DescribeWorkflowExecution", "GetWorkflowExecutionHistoryReverse"}
+	for count.most(time.Hour, describes...) < 40 && time.Since(asked) < 2*time.Minute {
+		<-time.After(50 * time.Millisecond)
+	}
+	// What is asked at the same time arrives one after the other.
+	if n := count.most(4500*time.Millisecond, "ListWorkflowExecutions"); n != 2 {
+		t.Errorf("%d lists of two namespaces in five seconds", n)
+	}
+	if n := count.most(4500*time.Millisecond, describes...); n != 10 {
+		t.Errorf("%d questions about one run in five seconds", n)
+	}
+	states := map[string]int{}
+	for _, state := range r.States(runs) {
+		states[state.Status]++
+	}
+	if states[admin.RunRunning]+states[admin.RunUntaken] != 100 || states[admin.RunUntaken]+states[admin.RunMissing] < 30 {
+		t.Errorf("the states are %v", states)
+	}
+}
+
+// BenchmarkStatusPage is a refresh of the page with 200 rows. All of the process counts,
+// as of each refresh: cpu-ms/op is to stay under 5.
+func BenchmarkStatusPage(b *testing.B) {
+	s := &standIn{}
+	all := [][]admin.RunOf{s.add("default", 100, running), s.add("default", 50, completed), s.add("default", 50, failing)}
+	runs := slices.Concat(all...)
+	s.change(func() {
+		for _, run := range s.runs {
+			run.last = failed("activity open_incident: 401 from the pager, the routing key is not known there")
+		}
+	})
+	r := admin.NewRuns(func(string, string) (admin.RunPlace, bool) { return admin.RunPlace{Service: s}, true })
+	ctx, stop := context.WithCancel(b.Context())
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer stop()
+	group.Go(func() { r.Run(ctx) })
+	for len(r.States(runs)) < len(runs) {
+		<-time.After(time.Millisecond)
+	}
+	integrations := []config.Integration{{Name: "sentry", Secrets: []config.Secret{secret}, Namespace: "default", TaskQueue: "sentry"}}
+	recent := admin.NewRecent(integrations)
+	observe(recent, runs)
+	keys := keyring.New(integrations, "", slog.New(slog.DiscardHandler))
+	planner := routes.NewPlanner(nil, integrations, slog.New(slog.DiscardHandler))
+	handler := admin.New(admin.Options{
+		Ready: func() error { return nil }, Temporal: func() []admin.NamespaceState { return nil }, Log: slog.New(slog.DiscardHandler),
+		Status: &admin.Status{
+			Integrations: integrations, Routes: planner.State, Recent: recent, Journal: func() journal.Stats { return journal.Stats{} },
+			Secrets: keys.States, WebhookURL: "https://hooks.example.com", Runs: r.States,
+		},
+	})
+	request := httptest.NewRequest(http.MethodGet, "http://localhost/", nil)
+	before := processorTime(b)
+	for b.Loop() {
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, request)
+		if answer.Code != http.StatusOK || strings.Count(answer.Body.String(), "<tr id=") < len(runs) {
+			b.Fatalf("answered %d, %d bytes", answer.Code, answer.Body.Len())
+		}
+	}
+	b.ReportMetric(float64(processorTime(b)-before)/1e6/float64(b.N), "cpu-ms/op")
+}
+
+// processorTime is that of the process so far.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
