@@ -51,7 +51,7 @@ var ErrAskedTooMuch = errors.New("asked about many runs at the moment, try again
 // The statuses of a run. The zero [RunState] says that nothing is known.
 const (
 	RunRunning    = "running"
-	RunUntaken    = "untaken" // no worker takes it, or the next activity of it
+	RunUntaken    = "untaken" // no worker takes it, or its next activity
 	RunStuck      = "stuck"   // its code fails, or it waits for an activity that nobody has registered
 	RunCompleted  = "completed"
 	RunFailed     = "failed"

@@ -52,7 +52,7 @@ func holdsFor(status string) time.Duration {
 	switch {
 	case status == RunCompleted:
 		return time.Hour
-	case isClosed(status):
+	case isFinal(status):
 		return closedFor
 	}
 	return describedFor

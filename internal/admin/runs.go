@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"go.temporal.io/api/workflowservice/v1"
@@ -113,21 +114,12 @@ type tracked struct {
 	unsaid bool      // the reason in state is not all of it
 }
 
-// isClosed reports whether a run with this status has ended.
-func isClosed(status string) bool {
-	switch status {
-	case RunCompleted, RunFailed, RunTimedOut, RunTerminated, RunCanceled, RunMissing:
-		return true
-	}
-	return false
-}
-
 // mayChange reports whether to look for t again.
 func (t *tracked) mayChange(now time.Time) bool {
 	switch {
 	case t.state.Status == RunCompleted:
 		return false
-	case isClosed(t.state.Status):
+	case isFinal(t.state.Status):
 		return now.Sub(t.listed) >= closedFor
 	}
 	return true
@@ -178,7 +170,7 @@ func (r *Runs) States(runs []RunOf) map[RunOf]RunState {
 		t, ok := r.known.Get(of)
 		if !ok {
 			place := r.placeOf(of)
-			if place == nil {
+			if place == nil || !isQuotable(of.WorkflowID) {
 				continue
 			}
 			t = &tracked{RunOf: of, place: place, run: of.RunID}
@@ -218,7 +210,8 @@ func (r *Runs) Problems() []NamespaceState {
 	defer r.mu.Unlock()
 	var problems []NamespaceState
 	for _, p := range r.places {
-		if problem := cmp.Or(p.lists.problem, p.details.problem); problem.Status != "" {
+		problem := cmp.Or(p.lists.problem, p.details.problem)
+		if time.Since(problem.Asked) < maxPause+lookedFor { // else nobody looks at its runs any more
 			problems = append(problems, problem)
 		}
 	}
@@ -299,7 +292,7 @@ func (r *Runs) list(ctx context.Context, place *runPlace, wanted []*tracked) {
 		t.listed = now
 		if run, ok := newestOf(found[t.WorkflowID], t.RunID); ok {
 			t.become(now, run)
-		} else if !isClosed(t.state.Status) && t.next.IsZero() {
+		} else if !isFinal(t.state.Status) && t.next.IsZero() {
 			t.next = now.Add(soon) // it may be too new to be found
 		}
 	}
@@ -310,9 +303,6 @@ func queryOf(wanted []*tracked) (query string, asked []*tracked) {
 	seen := map[string]bool{}
 	var ids []string
 	for _, t := range wanted {
-		if strings.ContainsAny(t.WorkflowID, "\"\\\x00") {
-			continue // it is none of ours
-		}
 		if !seen[t.WorkflowID] {
 			if len(ids) == maxIDs {
 				break
@@ -324,6 +314,9 @@ func queryOf(wanted []*tracked) (query string, asked []*tracked) {
 	}
 	return "WorkflowId IN (" + strings.Join(ids, ", ") + ")", asked
 }
+
+// isQuotable reports whether a workflow ID can stand in a query. All of ours can.
+func isQuotable(id string) bool { return utf8.ValidString(id) && !strings.ContainsAny(id, "\"\\\x00") }
 
 // foundRun is a run as a list has it.
 type foundRun struct {
@@ -355,10 +348,10 @@ func newestOf(all []foundRun, id string) (foundRun, bool) {
 func (t *tracked) become(now time.Time, run foundRun) {
 	if run.id == t.run && t.state.Status != "" {
 		switch {
-		case isClosed(t.state.Status): // for good, even if the list is behind
+		case isFinal(t.state.Status): // for good, even if the list is behind
 			t.state.Asked = now
 			return
-		case !isClosed(run.status): // by itself it told more
+		case !isFinal(run.status): // by itself it told more
 			if t.state.Status == RunRunning && t.state.Reason == "" {
 				t.state.Asked = now
 			}
@@ -438,14 +431,14 @@ func (r *Runs) describeOne(ctx context.Context, t *tracked, before tracked) {
 	now := time.Now()
 	t.place.details.note(now, t.place.placeKey, err)
 	switch {
-	case t.run != before.run || isClosed(t.state.Status) && !isClosed(found.state.Status):
+	case t.run != before.run || isFinal(t.state.Status) && !isFinal(found.state.Status):
 		return // the list said more meanwhile
 	case err != nil:
 		t.next = now.Add(describedFor)
 		return
 	case found.more:
 		t.next = now
-	case isClosed(found.state.Status):
+	case isFinal(found.state.Status):
 		t.next = time.Time{}
 	default:
 		t.next = now.Add(describedFor)
@@ -464,7 +457,7 @@ type lookedAt struct {
 // lookAt asks for t, once, or twice if there may be another question.
 func (r *Runs) lookAt(ctx context.Context, t *tracked) (lookedAt, error) {
 	read := reader{t.place.service, t.Namespace, t.WorkflowID, t.run}
-	if isClosed(t.state.Status) { // and it is not known why
+	if isFinal(t.state.Status) { // and it is not known why
 		found := lookedAt{state: t.state, run: t.run}
 		var err error
 		found.state.Reason, err = read.reason(ctx)

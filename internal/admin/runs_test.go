@@ -414,6 +414,35 @@ func TestANamespaceThatDoesNotTellOfItsRunsKeepsWhatIsKnown(t *testing.T) {
 	}
 }
 
+func TestAProblemIsForgottenOnceNobodyLooksAtItsRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &standIn{answer: func(context.Context, question) error { return serviceerror.NewUnavailable("away") }}
+		r := runsOf(t, s)
+		look(r, s.add("default", 1, running), 10*time.Second)
+		if p := r.Problems(); len(p) != 1 {
+			t.Fatalf("the problems are %+v", p)
+		}
+		look(r, nil, 2*time.Minute)
+		if p := r.Problems(); len(p) != 0 {
+			t.Errorf("the problems are %+v", p)
+		}
+	})
+}
+
+func TestAWorkflowIDThatWouldEndAQueryIsNotInIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &standIn{}
+		r := runsOf(t, s)
+		runs := s.add("default", 1, running)
+		for _, id := range []string{`") OR WorkflowId != ("`, `\`, "\xff", "\x00"} {
+			runs = append(runs, admin.RunOf{Integration: "sentry", Namespace: "default", WorkflowID: id, RunID: "r"})
+		}
+		if states := look(r, runs, 10*time.Second); len(states) != 1 || len(r.Problems()) != 0 {
+			t.Errorf("the states are %+v, the problems %+v", states, r.Problems())
+		}
+	})
+}
+
 func TestThePageDoesNotWaitForTemporal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &standIn{answer: func(ctx context.Context, _ question) error { return hang(ctx) }}

@@ -35,7 +35,7 @@ var Outcomes = []Meaning{
 // RunStates are what Temporal may have said of a run, in the order of the page.
 var RunStates = []Meaning{
 	{RunRunning, "it is under way"},
-	{RunUntaken, "no worker has taken it so far"},
+	{RunUntaken, "no worker takes it, or its next activity"},
 	{RunStuck, "it is under way and gets no further: its code fails, or no worker has what it calls"},
 	{RunCompleted, "it has ended with a result"},
 	{RunFailed, "it has ended with an error"},
