@@ -185,7 +185,7 @@ func TestPeopleAreAskedForTheTokenAndThenHaveACookie(t *testing.T) {
 	if secure := cookieOf(t, handler, header("Origin", "https://admin.example.com")); !secure.Secure {
 		t.Errorf("over TLS the cookie is %+v", secure)
 	}
-	for _, path := range []string{"/", "/api/deliveries", "/journal"} {
+	for _, path := range []string{"/", "/api/deliveries", "/api/state", "/journal"} {
 		if answer := serve(handler, http.MethodGet, path, "", browser, with(cookie)); answer.StatusCode != http.StatusOK {
 			t.Errorf("%s: answered %d", path, answer.StatusCode)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/keyring"
+	"sentry-temporal/internal/text"
 )
 
 const (
@@ -88,6 +89,7 @@ func temporalRecordOf(states []NamespaceState, lanes []LaneState, now time.Time)
 		for _, lane := range lanes {
 			if lane.Connection == state.Connection && lane.Namespace == state.Namespace {
 				of.Lane = lane
+				of.Lane.Failing = text.Shorten(text.Line(lane.Failing), maxProblem)
 			}
 		}
 		of.Verdict = namespaceVerdict(of, now)

@@ -262,7 +262,9 @@ func (m *kindMemory) learn(t starter.Tasks, now time.Time) KindState {
 			// It was after the last answer and before this one, whatever the clocks say.
 			m.access, m.polled = poll, latest(m.asked, earliest(poll, now))
 		}
-		if now.Sub(poll) < pollLasts {
+	}
+	for _, poll := range t.Polls {
+		if now.Sub(m.polled)+m.access.Sub(poll) < pollLasts {
 			k.Pollers++
 		}
 	}

@@ -3,16 +3,21 @@ package admin_test
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sentry-temporal/internal/admin"
+	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/journal"
 	"sentry-temporal/internal/keyring"
 	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/web"
 )
 
 // facts are what a state is made of; at first all is well.
@@ -204,4 +209,42 @@ func TestTheStateNamesWhomItIsAbout(t *testing.T) {
 	if state.Instance != "host:8080" || time.Since(state.Time) > time.Minute {
 		t.Errorf("%+v", state)
 	}
+}
+
+// At the end of the test nothing has come for a day and a bit.
+func TestAnIntegrationThatSendsNothingForADayIsWorthALook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		integrations := []config.Integration{{Name: "sentry"}, {Name: "mobile"}}
+		recent := admin.NewRecent(integrations)
+		handler := admin.New(admin.Options{
+			Temporal: func() []admin.NamespaceState { return nil },
+			Log:      slog.New(slog.DiscardHandler),
+			Status: &admin.Status{
+				Integrations: integrations, Recent: recent,
+				Routes:  func() routes.State { return routes.State{} },
+				Journal: func() journal.Stats { return journal.Stats{} },
+				Secrets: func() []keyring.State { return make([]keyring.State, 2) },
+			},
+		})
+		expect := func(levels ...admin.Level) {
+			t.Helper()
+			answer := httptest.NewRecorder()
+			handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "http://localhost/api/state", nil))
+			var state admin.StateRecord
+			if err := json.Unmarshal(answer.Body.Bytes(), &state); err != nil {
+				t.Fatal(err)
+			}
+			for i, level := range levels {
+				if last := state.Integrations[i].Last; last.Level != level {
+					t.Errorf("of the %dth: %+v", i, last)
+				}
+			}
+		}
+		recent.Observe(t.Context(), web.Delivery{Integration: "sentry", Verified: true, Time: time.Now(), Outcome: "accepted"})
+		expect(admin.LevelGood, admin.LevelUnknown)
+		pass(24 * time.Hour)
+		expect(admin.LevelGood, admin.LevelUnknown)
+		pass(time.Second)
+		expect(admin.LevelBusy, admin.LevelBusy)
+	})
 }

@@ -506,7 +506,7 @@ func TestThePageMayLoadAndRunNothingElse(t *testing.T) {
 	if strings.Contains(policy, "unsafe") || regexp.MustCompile(`\s(on\w+|style)=`).Match(text) {
 		t.Error("something inline is on the page, or allowed")
 	}
-	for _, path := range []string{"/", "/api/deliveries"} {
+	for _, path := range []string{"/", "/api/deliveries", "/api/state"} {
 		_, _, header := ask(t, http.MethodGet, w.admin+path, nil)
 		for name, want := range map[string]string{
 			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin",
@@ -520,7 +520,7 @@ func TestThePageMayLoadAndRunNothingElse(t *testing.T) {
 
 func TestThePageAnswersOnlyToItsOwnNames(t *testing.T) {
 	w := newWatched(t, nil)
-	for _, path := range []string{"/", "/api/deliveries"} {
+	for _, path := range []string{"/", "/api/deliveries", "/api/state"} {
 		status, text, _ := ask(t, http.MethodGet, w.admin+path, nil, func(r *http.Request) { r.Host = "rebound.evil.example" })
 		if status != http.StatusForbidden {
 			t.Errorf("%s answered %d %s", path, status, text)
@@ -537,7 +537,7 @@ func TestNoSecretSignatureOrBodyIsOnThePage(t *testing.T) {
 	wrong := sentry.Sign("another", []byte(body))
 	w.deliver(t, w.signed(t, "sentry", body))
 	w.deliver(t, w.signed(t, "sentry", body, header(sentry.HeaderSignature, wrong)))
-	for _, path := range []string{"/", "/api/deliveries"} {
+	for _, path := range []string{"/", "/api/deliveries", "/api/state"} {
 		_, text, _ := ask(t, http.MethodGet, w.admin+path, nil)
 		for _, hidden := range []string{secret, oldSecret, "the-secret-of-mobile", sentry.Sign(secret, []byte(body)), wrong, "in-the-body-only", "installation"} {
 			if strings.Contains(string(text), hidden) {

@@ -110,22 +110,26 @@ func TestWhatIsWrongWithANamespaceIsTold(t *testing.T) {
 	}
 }
 
+// said is what Temporal answers.
+type said struct{ err error }
+
 func TestAChangeOfANamespaceIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		var err atomic.Value
-		err.Store(errors.New("connection refused"))
+		err.Store(said{errors.New("connection refused")})
 		watch(t, slog.New(slog.NewTextHandler(&log, nil)), admin.Namespace{Name: "mobile", Ask: func(context.Context) error {
-			if e := err.Load().(error); e.Error() != "" {
-				return e
-			}
-			return nil
+			return err.Load().(said).err
 		}})
-		pass(time.Minute)
-		err.Store(errors.New(""))
-		pass(time.Minute)
-		if lines := strings.Split(strings.TrimSpace(log.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[0], "WARN") || !strings.Contains(lines[1], "INFO") {
-			t.Errorf("the log is\n%s", &log)
+		for _, next := range []error{errors.New("connection refused"), serviceerror.NewNamespaceNotFound("mobile"), nil} {
+			err.Store(said{next})
+			pass(time.Minute)
+		}
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		for i, has := range []string{"level=WARN msg=\"Temporal does not answer", "level=WARN msg=\"Temporal answers, and a namespace cannot be used", "level=INFO msg=\"Temporal answers"} {
+			if len(lines) != 3 || !strings.Contains(lines[i], has) {
+				t.Errorf("the log is\n%s", &log)
+			}
 		}
 	})
 }

@@ -120,7 +120,7 @@ func TestThePageOfAWorkerIsGuardedLikeThatOfAnIngress(t *testing.T) {
 			t.Errorf("with %s: answered %d", name, answer.StatusCode)
 		}
 	}
-	for _, path := range []string{"/api/deliveries", "/journal", "/codec/decode"} {
+	for _, path := range []string{"/api/deliveries", "/api/state", "/journal", "/codec/decode"} {
 		if answer := serve(handler, http.MethodGet, path, "", bearer(adminToken)); answer.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: answered %d", path, answer.StatusCode)
 		}

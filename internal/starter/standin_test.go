@@ -28,6 +28,7 @@ type standIn struct {
 	start   func(*workflowservice.StartWorkflowExecutionRequest) error
 	// attributes answers for a namespace; nil: there are none.
 	attributes func(context.Context, string) (*operatorservice.ListSearchAttributesResponse, error)
+	taskQueue  func(*workflowservice.DescribeTaskQueueRequest) (*workflowservice.DescribeTaskQueueResponse, error)
 
 	mu          sync.Mutex
 	connections []net.Conn
@@ -153,4 +154,8 @@ func (s *standIn) ListSearchAttributes(ctx context.Context, request *operatorser
 		err = errors.New("the test has no answer")
 	}
 	return answer, err
+}
+
+func (s *standIn) DescribeTaskQueue(_ context.Context, r *workflowservice.DescribeTaskQueueRequest) (*workflowservice.DescribeTaskQueueResponse, error) {
+	return s.taskQueue(r)
 }

@@ -244,6 +244,9 @@ func TestWhatCannotBeKeptIsStartedAtOnce(t *testing.T) {
 	if r := ready(t, admin); r.code != 503 {
 		t.Errorf("with a full journal /readyz answered %d", r.code)
 	}
+	if kept := stateOf(t, admin).Journal; kept.Title != "Full" || kept.Problem == "" || kept.Pending == 0 {
+		t.Errorf("of a full journal it says %+v", kept)
+	}
 	devservertest.Start(t, devserver.Options{Port: port})
 	awaitMetric(t, admin, "sentry_temporal_journal_pending 0")
 	// A single delivery that is larger than all that the journal holds.

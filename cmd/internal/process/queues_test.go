@@ -60,6 +60,9 @@ func TestARunThatNoWorkerTakesIsSeenWithinTenSeconds(t *testing.T) {
 	temporal := devservertest.Server().Address
 	lonely := config.Integration{Name: "lonely", Secrets: []config.Secret{"s"}, Namespace: "default", TaskQueue: "lonely-" + sentry.NewRequestID()}
 	public, address, _ := runIngressOf(t, temporal, t.TempDir(), 0, lonely)
+	if name, port := stateOf(t, address).Instance, public[strings.LastIndex(public, ":"):]; !strings.HasSuffix(name, port) || name == port {
+		t.Errorf("the ingress at %s calls itself %s", public, name)
+	}
 	labels := func(kind string) string {
 		return `{connection="",kind="` + kind + `",namespace="default",task_queue="` + lonely.TaskQueue + `"}`
 	}
@@ -159,5 +162,25 @@ func TestNothingIsClaimedOfTaskQueuesWhileTemporalIsAway(t *testing.T) {
 	}
 	if _, text := get(t, address+"/metrics"); strings.Contains(text, "sentry_temporal_task_queue_") {
 		t.Errorf("the metrics are\n%s", text)
+	}
+}
+
+// One namespace is missing, and the other is all right.
+func TestTheLaneOfANamespaceThatIsMissingIsSeenWithinTenSeconds(t *testing.T) {
+	bad := config.Integration{Name: "bad", Secrets: []config.Secret{"s0"}, Namespace: "missing-" + sentry.NewRequestID(), TaskQueue: "sentry"}
+	public, address, _ := runIngressOf(t, devservertest.Server().Address, t.TempDir(), 0, bad, integrations[0])
+	send(t, public, bad, "issue.created")
+	began := time.Now()
+	var temporal admin.TemporalRecord
+	for temporal = stateOf(t, address).Temporal; temporal.Namespaces[0].Lane.Failing == "" || temporal.Namespaces[1].Level != admin.LevelGood; temporal = stateOf(t, address).Temporal {
+		if time.Since(began) > time.Minute {
+			t.Fatalf("it says %+v", temporal)
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+	within(t, "the lane", time.Since(began))
+	said := strings.Join(temporal.Notes, "\n")
+	if temporal.Title != "Well for 1 of 2 namespaces" || !strings.Contains(said, bad.Namespace+": refuses") || !strings.Contains(said, "1 delivery waits") || temporal.Level != admin.LevelBad {
+		t.Errorf("it says %+v", temporal.Verdict)
 	}
 }
