@@ -268,7 +268,7 @@ func kindVerdict(k KindState, now time.Time, one, several string) Verdict {
 // noPoll says since when no worker polls.
 func noPoll(k KindState, now time.Time) string {
 	if k.LastPoll.IsZero() {
-		return "none has for " + ageText(max(0, now.Sub(k.Since))+pollsKept) + " at least"
+		return "none has for " + ageText(max(0, now.Sub(k.Since))+pollsKept) + " at least; what was before, the server does not remember"
 	}
 	return lastPoll(k, now)
 }
