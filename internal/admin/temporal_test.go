@@ -126,7 +126,7 @@ func TestAChangeOfANamespaceIsLoggedOnce(t *testing.T) {
 			pass(time.Minute)
 		}
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-		for i, has := range []string{"level=WARN msg=\"Temporal does not answer", "level=WARN msg=\"Temporal answers, and a namespace cannot be used", "level=INFO msg=\"Temporal answers"} {
+		for i, has := range []string{"level=WARN msg=\"Temporal does not answer", "level=WARN msg=\"Temporal answers, and a namespace cannot be used\"", "level=INFO msg=\"Temporal answers"} {
 			if len(lines) != 3 || !strings.Contains(lines[i], has) {
 				t.Errorf("the log is\n%s", &log)
 			}
