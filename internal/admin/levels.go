@@ -342,7 +342,7 @@ func (s *statusPage) lastRecord(integration string, now time.Time) LastRecord {
 }
 
 // mismatchShown is how long it is bad that a delivery of an installation that is
-// known has matched no secret.
+// known has matched no secret, unless there are other secrets by then.
 const mismatchShown = 10 * time.Minute
 
 // secretsRecord is about the Client Secrets of an integration.
@@ -354,7 +354,7 @@ func secretsRecord(s keyring.State, now time.Time) SecretsRecord {
 	numbers := fmt.Sprintf("%d refused, %d held, %d taken, %d dropped", s.Mismatches, s.Held, s.Taken, s.Dropped)
 	file := s.Problem + ". The secrets from before are valid."
 	switch {
-	case s.Held > 0 || !s.Mismatched.IsZero() && now.Sub(s.Mismatched) < mismatchShown:
+	case s.Held > 0 || s.Mismatched.After(s.Changed) && now.Sub(s.Mismatched) < mismatchShown:
 		advice := "Was it rotated in Sentry? Put the new one in front of the others in its variable and restart the ingress."
 		if s.FromFile {
 			advice = "Was it rotated in Sentry? Put the new one in front of the others in its file: what is held is taken then."

@@ -173,6 +173,12 @@ func TestTheStateHasALevelAndWords(t *testing.T) {
 			secrets, admin.LevelBad, []string{"Does not match any more", "3 refused", "in its variable"}},
 		"a secret did not match long ago": {func(f *facts) { f.secrets.Mismatches, f.secrets.Mismatched = 3, now.Add(-11*time.Minute) },
 			secrets, admin.LevelGood, nil},
+		"there are other secrets since one did not match": {func(f *facts) {
+			f.secrets.Mismatches, f.secrets.Mismatched, f.secrets.Changed = 3, now.Add(-time.Minute), now.Add(-time.Second)
+		}, secrets, admin.LevelGood, nil},
+		"other secrets do not match either": {func(f *facts) {
+			f.secrets.Mismatches, f.secrets.Mismatched, f.secrets.Changed = 3, now.Add(-time.Second), now.Add(-time.Minute)
+		}, secrets, admin.LevelBad, []string{"Does not match any more"}},
 		"deliveries are held": {func(f *facts) { f.secrets.Held, f.secrets.FromFile = 3, true },
 			secrets, admin.LevelBad, []string{"3 held", "in its file"}},
 		"the file of the secrets": {func(f *facts) { f.secrets.Problem = "it is empty" },

@@ -63,6 +63,7 @@ type ring struct {
 		began   time.Time     // of the last time
 		done    chan struct{} // is closed at its end; nil: it is not under way
 		problem string        // of the last time
+		changed time.Time     // when it had other secrets
 	}
 
 	installations // under the mutex of the Keyring, as all below
@@ -193,6 +194,7 @@ func (r *ring) read(done chan struct{}) {
 		return
 	}
 	r.valid.Store(texts)
+	r.reading.changed = time.Now()
 	r.log.Info("the Client Secrets have changed", "secrets", len(*texts))
 	if slices.ContainsFunc(all, func(s config.Secret) bool { return !s.MadeBySentry() }) {
 		r.log.Warn("one of the Client Secrets is not 64 hex digits, as what Sentry shows is")
@@ -272,6 +274,7 @@ type State struct {
 	Secrets     int       // that are valid
 	FromFile    bool      // they are read again, and deliveries are held
 	Problem     string    // with the file; "": none
+	Changed     time.Time // when the file had other secrets; zero: not since the start
 	Mismatches  int64     // of installations that are known
 	Mismatched  time.Time // the last of them
 	Held        int       // deliveries
@@ -285,11 +288,11 @@ func (k *Keyring) States() []State {
 	all := make([]State, len(k.rings))
 	for i, r := range k.rings {
 		r.reading.Lock()
-		problem := r.reading.problem
+		problem, changed := r.reading.problem, r.reading.changed
 		r.reading.Unlock()
 		k.mu.Lock()
 		all[i] = State{
-			Integration: r.name, Secrets: len(*r.valid.Load()), FromFile: r.file != "", Problem: problem,
+			Integration: r.name, Secrets: len(*r.valid.Load()), FromFile: r.file != "", Problem: problem, Changed: changed,
 			Mismatches: r.mismatches, Mismatched: r.mismatched,
 			Held: len(r.items), HeldBytes: r.bytes, Taken: r.taken, Dropped: r.dropped,
 		}

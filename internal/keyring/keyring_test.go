@@ -245,3 +245,23 @@ func TestAThousandInstallationsOfAnIntegrationAreKnown(t *testing.T) {
 		}
 	}
 }
+
+func TestItIsKnownWhenAFileHadOtherSecrets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, file := newKeyring(t, "sentry")
+		pass(time.Minute)
+		if changed := stateOf(k, "sentry").Changed; !changed.IsZero() {
+			t.Errorf("changed at %v", changed)
+		}
+		before := time.Now()
+		taken(t, k, file)
+		changed := stateOf(k, "sentry").Changed
+		if changed.Before(before) {
+			t.Errorf("changed at %v", changed)
+		}
+		taken(t, k, file) // the same ones
+		if again := stateOf(k, "sentry").Changed; !again.Equal(changed) {
+			t.Errorf("changed at %v and, with the same secrets, at %v", changed, again)
+		}
+	})
+}
