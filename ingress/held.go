@@ -14,6 +14,7 @@ import (
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/telemetry"
+	"sentry-temporal/internal/web"
 )
 
 // hold has a delivery held that err, of [keyring.Keyring.Verify], may be wrong
@@ -38,8 +39,9 @@ func (h *handler) hold(err error, r *http.Request, integration string, body []by
 const takeTimeout = 2 * time.Second
 
 // TakeHeld returns what takes a delivery that was held, see
-// [keyring.Keyring.Run], and logs one line about it.
-func TakeHeld(inbox Inbox, log *slog.Logger) func(context.Context, keyring.Held) error {
+// [keyring.Keyring.Run], logs one line about it and tells observe: when it came and
+// was answered 401, it was not one of those that are verified.
+func TakeHeld(inbox Inbox, log *slog.Logger, observe func(context.Context, web.Delivery)) func(context.Context, keyring.Held) error {
 	return func(ctx context.Context, held keyring.Held) (err error) {
 		defer func() {
 			if p := recover(); p != nil {
@@ -49,7 +51,8 @@ func TakeHeld(inbox Inbox, log *slog.Logger) func(context.Context, keyring.Held)
 		}()
 		ctx, cancel := context.WithTimeout(telemetry.WithTraceParent(ctx, held.Trace), takeTimeout)
 		defer cancel()
-		taken, err := inbox.Deliver(ctx, held.Envelope, sentry.DeliveryOf(held.Envelope), 0)
+		delivery := sentry.DeliveryOf(held.Envelope)
+		taken, err := inbox.Deliver(ctx, held.Envelope, delivery, 0)
 		if err != nil {
 			return err
 		}
@@ -57,8 +60,14 @@ func TakeHeld(inbox Inbox, log *slog.Logger) func(context.Context, keyring.Held)
 		for i, run := range taken.Runs {
 			ids[i] = run.WorkflowID
 		}
+		requestID := clip(held.Envelope.Headers[strings.ToLower(sentry.HeaderRequestID)])
+		observe(ctx, web.Delivery{
+			Time: held.Received, RequestID: requestID, Integration: held.Envelope.IntegrationID, Known: true, Verified: true,
+			Event: held.Envelope.EventType, Subject: delivery.Subject, Key: taken.Key, Headers: held.Envelope.Headers, Size: len(held.Envelope.Body),
+			Outcome: string(starter.Overall(taken.Runs)), Status: http.StatusUnauthorized, Hint: hintHeld, Runs: taken.Runs, Skipped: taken.Skipped,
+		})
 		log.InfoContext(ctx, "held delivery",
-			telemetry.KeyRequestID, clip(held.Envelope.Headers[strings.ToLower(sentry.HeaderRequestID)]),
+			telemetry.KeyRequestID, requestID,
 			telemetry.KeyIntegration, held.Envelope.IntegrationID,
 			telemetry.KeyEvent, held.Envelope.EventType,
 			telemetry.KeyOutcome, string(starter.Overall(taken.Runs)),

@@ -35,14 +35,15 @@ type rotated struct {
 	logs     *lockedBuffer
 	file     string // of the secret
 	answered atomic.Int64
-	stop     func() // ends what is in the background
+	told     chan web.Delivery // of those that were held and then taken
+	stop     func()            // ends what is in the background
 }
 
 // newRotated returns one with the integrations sentry, whose secret is in a file,
 // and mobile, whose is not. It remembers in dir.
 func newRotated(t *testing.T, s *starts, dir string) *rotated {
 	t.Helper()
-	x := &rotated{starts: s, logs: &lockedBuffer{}, file: filepath.Join(dir, "secret")}
+	x := &rotated{starts: s, logs: &lockedBuffer{}, told: make(chan web.Delivery, 10_000), file: filepath.Join(dir, "secret")}
 	x.put(t, secret)
 	secrets, err := config.ReadSecrets(x.file)
 	if err != nil {
@@ -61,7 +62,7 @@ func newRotated(t *testing.T, s *starts, dir string) *rotated {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		x.keys.Run(ctx, ingress.TakeHeld(s, log))
+		x.keys.Run(ctx, ingress.TakeHeld(s, log, func(_ context.Context, d web.Delivery) { x.told <- d }))
 	}()
 	x.stop = func() {
 		cancel()
@@ -195,6 +196,16 @@ func TestWhatMatchesNoSecretIsHeldUntilThereIsOne(t *testing.T) {
 		env := x.starts.seen()[5]
 		if env.Timestamp != last || env.EventType != "sentry.issue.created" || env.Headers["request-id"] != requestID || env.IntegrationID != "sentry" {
 			t.Errorf("the last one is taken as %+v, received at %d", env, last)
+		}
+		if len(x.told) != 5 {
+			t.Fatalf("%d are told of", len(x.told))
+		}
+		for i := range 5 {
+			told := <-x.told
+			if told.Subject.IssueID != fmt.Sprint(i+1) || told.Status != http.StatusUnauthorized || told.Outcome != string(starter.Started) ||
+				!told.Verified || told.Key != requestID || told.RequestID != requestID || len(told.Runs) != 1 || told.Hint == "" || told.Size != len(want[i]) {
+				t.Errorf("told of is %+v", told)
+			}
 		}
 		if s := x.state(); s.Taken != 5 || s.Held != 5 || s.Dropped != 0 {
 			t.Errorf("it is %+v", s)

@@ -19,6 +19,7 @@ const (
 	hintBusy     = "Bodies that are not verified yet take all the memory that there is for those of this size: is somebody flooding this?"
 	hintNotKept  = "Neither the journal nor Temporal took it in time: see their state here, and the log."
 	hintBug      = "A bug: the log has its cause, under this Request-ID."
+	hintHeld     = "Answered 401 when it came, held, and taken when its secret came."
 	hintForUI    = "Signed in Sentry-App-Signature only, as requests of UI components are (issue links, selects, alert actions): this takes webhooks."
 )
 

@@ -224,7 +224,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 		background.Go(func() { runs.Run(working) })
 		// Until the last answer there may be something to hold.
 		answering, answered := context.WithCancel(context.WithoutCancel(working))
-		background.Go(func() { keys.Run(answering, ingress.TakeHeld(inbox, log)) })
+		background.Go(func() { keys.Run(answering, ingress.TakeHeld(inbox, log, recent.Observe)) })
 		err := web.Serve(working, public, traced(told, ingress.New(webhooks)), log)
 		answered()
 		stop()
