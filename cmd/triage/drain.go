@@ -2,18 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"sentry-temporal/internal/admin"
-	"sentry-temporal/internal/config"
 )
 
 // drain waits until an ingress has nothing left.
@@ -29,8 +25,8 @@ func newDrain() *cobra.Command {
 		Short: "Empty the journal of an ingress that is to stop for good",
 		Long: `Makes the ingress at ADMIN_ADDR answer 503 to /readyz, so that balancers take it out,
 and waits until it has started all that it keeps and nothing has come for a while.
-It goes on taking what still comes; a restart ends all that. It reads the variables
-of the ingress.
+It goes on taking what still comes; a restart ends all that. It reads ADMIN_ADDR and
+ADMIN_TOKEN, as the ingress does.
 
 A restart needs no drain: the next process starts the rest.`,
 		Example: `  triage drain
@@ -45,7 +41,7 @@ A restart needs no drain: the next process starts the rest.`,
 }
 
 func (d drain) run(ctx context.Context, out io.Writer) error {
-	cfg, err := config.LoadIngress()
+	at, err := ingressOf("")
 	if err != nil {
 		return err
 	}
@@ -54,7 +50,7 @@ func (d drain) run(ctx context.Context, out io.Writer) error {
 	var last admin.Drained
 	since := time.Now() // last is the case
 	for first := true; ; first = false {
-		now, err := askToDrain(ctx, cfg)
+		now, err := askToDrain(ctx, at)
 		switch {
 		case ctx.Err() != nil:
 			return fmt.Errorf("%d deliveries still wait after %s", last.Pending, d.timeout)
@@ -82,35 +78,8 @@ func (d drain) run(ctx context.Context, out io.Writer) error {
 }
 
 // askToDrain has the ingress drain, and returns what it still has.
-func askToDrain(ctx context.Context, cfg config.Ingress) (admin.Drained, error) {
-	host, port, err := net.SplitHostPort(cfg.AdminAddr)
-	if err != nil {
-		return admin.Drained{}, err
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+net.JoinHostPort(host, port)+"/drain", nil)
-	if err != nil {
-		return admin.Drained{}, err
-	}
-	if cfg.AdminToken != "" {
-		r.Header.Set("Authorization", "Bearer "+cfg.AdminToken.Reveal())
-	}
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return admin.Drained{}, err
-	}
-	defer response.Body.Close()
-	var answer struct {
-		admin.Drained
-		Error string
-	}
-	if err := json.NewDecoder(io.LimitReader(response.Body, 64<<10)).Decode(&answer); err != nil {
-		return admin.Drained{}, fmt.Errorf("%s answered %d: %w", r.URL, response.StatusCode, err)
-	}
-	if response.StatusCode != http.StatusOK {
-		return admin.Drained{}, errors.New(r.URL.String() + " answered " + response.Status + ": " + answer.Error)
-	}
-	return answer.Drained, nil
+func askToDrain(ctx context.Context, at ingressAt) (admin.Drained, error) {
+	var answer admin.Drained
+	err := at.ask(ctx, http.MethodPost, "/drain", nil, &answer)
+	return answer, err
 }

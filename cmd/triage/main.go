@@ -9,7 +9,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 
@@ -47,7 +50,7 @@ it is called wrongly.`,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { tried = true }, // after what Args checks
 	}
-	root.AddCommand(newSend(), newStory(), newLoad(), newSetup(), newCheck(), newDrain(), newRoutes(), newDestinations(), newLint(), newVersion())
+	root.AddCommand(newSend(), newStory(), newLoad(), newSetup(), newCheck(), newDrain(), newDeliveries(), newParked(), newPending(), newRoutes(), newDestinations(), newLint(), newVersion())
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetArgs(append([]string{}, args...)) // nil would be those of the process
 	root.SetOut(stdout)
@@ -64,9 +67,24 @@ it is called wrongly.`,
 	return exitWrongUse
 }
 
-// printJSON prints v for machines.
+// printJSON prints v for machines. What cannot be seen is escaped: it may be a
+// terminal that reads it.
 func printJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(v)
+	encoded, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	var escaped strings.Builder
+	for _, r := range string(encoded) {
+		switch high, low := utf16.EncodeRune(r); {
+		case r == '\n' || unicode.IsPrint(r):
+			escaped.WriteRune(r)
+		case high == unicode.ReplacementChar:
+			fmt.Fprintf(&escaped, `\u%04x`, r)
+		default:
+			fmt.Fprintf(&escaped, `\u%04x\u%04x`, high, low)
+		}
+	}
+	_, err = fmt.Fprintln(w, escaped.String())
+	return err
 }

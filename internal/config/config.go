@@ -177,6 +177,14 @@ func IngressAdminAddr() (string, error) {
 	return l.address("ADMIN_ADDR", vars.AdminAddr), l.err()
 }
 
+// IngressAdmin reads where the admin address of the ingress is and the token that
+// it wants to see, "" for none, and nothing else.
+func IngressAdmin() (address string, token Secret, err error) {
+	l, vars := newLoader()
+	address, token = l.address("ADMIN_ADDR", vars.AdminAddr), l.adminToken(vars)
+	return address, token, l.err()
+}
+
 // WorkerAdminAddr reads where the admin address of the worker is, and nothing
 // else.
 func WorkerAdminAddr() (string, error) {

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// terminal is a terminal, 60 columns wide, at which nobody but the test sits.
+func terminal(t *testing.T) (person, program *os.File) {
+	t.Helper()
+	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { person.Close() })
+	fd := int(person.Fd())
+	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err := errors.Join(err, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0), unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 60})); err != nil {
+		t.Fatal(err)
+	}
+	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { program.Close() })
+	return person, program
+}
+
+func TestAPersonIsAskedBeforeAnythingIsChanged(t *testing.T) {
+	keeping(t, "issue.created", "comment.created")
+	for _, test := range []struct {
+		answer  string
+		status  int
+		pending string
+	}{
+		{"\n", exitNo, "issue.created comment.created"},
+		{"n\n", exitNo, "issue.created comment.created"},
+		{"yesterday\n", exitNo, "issue.created comment.created"},
+		{"y\n", exitOK, "issue.created"},
+	} {
+		person, program := terminal(t)
+		before := os.Stdin
+		os.Stdin = program
+		if _, err := io.WriteString(person, test.answer); err != nil {
+			t.Fatal(err)
+		}
+		status, stdout, stderr := triage(t, "pending", "discard", "--event", "sentry.comment.created")
+		os.Stdin = before
+		if status != test.status || !strings.Contains(stderr, "Discard for good: 1 pending? [y/N]") || !strings.Contains(stderr, "comment.created") {
+			t.Errorf("to %q it exits with %d and says %s%s", test.answer, status, stdout, stderr)
+		}
+		if got := listed(t, "pending", "list"); got != test.pending {
+			t.Errorf("after %q pending are %s", test.answer, got)
+		}
+	}
+}
+
+func TestARowIsALineOfTheTerminal(t *testing.T) {
+	long := strings.Repeat("界Title", 60)
+	at := hostile(t, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"instance":"i","deliveries":[{"title":%q,"time":"2026-01-02T03:04:05Z"},{"title":"short","time":"2026-01-02T03:04:04Z"}]}`, long)
+	})
+	person, program := terminal(t)
+	var complaints bytes.Buffer
+	if status := run(t.Context(), []string{"deliveries", "--url", at}, program, &complaints); status != exitOK {
+		t.Fatal(complaints.String())
+	}
+	printed := make([]byte, 4096)
+	n, err := person.Read(printed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(printed[:n])), "\r\n")
+	if len(lines) != 3 || !strings.HasSuffix(lines[1], "…") {
+		t.Errorf("it prints %q", lines)
+	}
+	for _, line := range lines {
+		if columnsIn(line) > 60 {
+			t.Errorf("%d columns: %s", columnsIn(line), line)
+		}
+	}
+	if elsewhere := succeed(t, "deliveries", "--url", at); !strings.Contains(elsewhere, long) {
+		t.Errorf("into a file it prints %s", elsewhere)
+	}
+	if status := run(t.Context(), []string{"parked", "export", "--all", "--url", at}, program, &complaints); status != exitWrongUse {
+		t.Errorf("an export to a terminal exits with %d", status)
+	}
+}
