@@ -82,7 +82,7 @@ func (a ingressAt) open(ctx context.Context, method, path string, given url.Valu
 		return response, nil
 	}
 	defer response.Body.Close()
-	refused := refusal{says: shown(r.URL.Redacted()) + " answered " + response.Status}
+	refused := refusal{says: shown(r.URL.Redacted() + " answered " + response.Status)}
 	refused.body, _ = io.ReadAll(io.LimitReader(response.Body, 64<<10)) // what comes of it
 	var answer struct{ Error string }
 	if json.Unmarshal(refused.body, &answer) == nil && answer.Error != "" {

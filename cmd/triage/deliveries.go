@@ -134,7 +134,7 @@ func (l *lookingBack) list(ctx context.Context, stdout, stderr io.Writer) error 
 		err = printDeliveries(stdout, deliveries)
 	}
 	for _, s := range silent {
-		fmt.Fprintf(stderr, "%s says nothing of what it has taken: %s\n", shown(s.URL), shown(s.Problem))
+		fmt.Fprintf(stderr, "%s says nothing of what it has taken: %s\n", s.URL, s.Problem)
 	}
 	if len(silent) > 0 {
 		err = errors.Join(err, fmt.Errorf("%d of %d did not answer", len(silent), len(asked)))

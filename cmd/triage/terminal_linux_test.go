@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a terminal, 60 columns wide, at which nobody but the test sits.
-func terminal(t *testing.T) (person, program *os.File) {
+// terminal is a terminal, so many columns wide, at which nobody but the test sits.
+func terminal(t *testing.T, columns uint16) (person, program *os.File) {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -23,7 +23,7 @@ func terminal(t *testing.T) (person, program *os.File) {
 	t.Cleanup(func() { person.Close() })
 	fd := int(person.Fd())
 	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err := errors.Join(err, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0), unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 60})); err != nil {
+	if err := errors.Join(err, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0), unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns})); err != nil {
 		t.Fatal(err)
 	}
 	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
@@ -46,7 +46,7 @@ func TestAPersonIsAskedBeforeAnythingIsChanged(t *testing.T) {
 		{"yesterday\n", exitNo, "issue.created comment.created"},
 		{"y\n", exitOK, "issue.created"},
 	} {
-		person, program := terminal(t)
+		person, program := terminal(t, 80)
 		before := os.Stdin
 		os.Stdin = program
 		if _, err := io.WriteString(person, test.answer); err != nil {
@@ -64,33 +64,44 @@ func TestAPersonIsAskedBeforeAnythingIsChanged(t *testing.T) {
 }
 
 func TestARowIsALineOfTheTerminal(t *testing.T) {
-	long := strings.Repeat("界Title", 60)
-	at := hostile(t, func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, `{"instance":"i","deliveries":[{"title":%q,"time":"2026-01-02T03:04:05Z"},{"title":"short","time":"2026-01-02T03:04:04Z"}]}`, long)
-	})
-	person, program := terminal(t)
-	var complaints bytes.Buffer
-	if status := run(t.Context(), []string{"deliveries", "--url", at}, program, &complaints); status != exitOK {
-		t.Fatal(complaints.String())
-	}
-	printed := make([]byte, 4096)
-	n, err := person.Read(printed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimSpace(string(printed[:n])), "\r\n")
-	if len(lines) != 3 || !strings.HasSuffix(lines[1], "…") {
-		t.Errorf("it prints %q", lines)
-	}
-	for _, line := range lines {
-		if columnsIn(line) > 60 {
-			t.Errorf("%d columns: %s", columnsIn(line), line)
-		}
-	}
-	if elsewhere := succeed(t, "deliveries", "--url", at); !strings.Contains(elsewhere, long) {
-		t.Errorf("into a file it prints %s", elsewhere)
-	}
-	if status := run(t.Context(), []string{"parked", "export", "--all", "--url", at}, program, &complaints); status != exitWrongUse {
-		t.Errorf("an export to a terminal exits with %d", status)
+	for name, test := range map[string]struct {
+		title   string
+		columns int
+	}{
+		"narrow":              {strings.Repeat("Title", 60), 60},
+		"wide":                {strings.Repeat("Title", 60), 200},
+		"of wide characters":  {strings.Repeat("\u754c", 100), 200},
+		"of those that hover": {strings.Repeat("e\u0301", 200), 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := hostile(t, func(w http.ResponseWriter, _ *http.Request) {
+				fmt.Fprintf(w, `{"instance":"i","deliveries":[{"title":%q,"time":"2026-01-02T03:04:05Z"},{"title":"short","time":"2026-01-02T03:04:04Z"}]}`, test.title)
+			})
+			person, program := terminal(t, uint16(test.columns))
+			var complaints bytes.Buffer
+			if status := run(t.Context(), []string{"deliveries", "--url", at}, program, &complaints); status != exitOK {
+				t.Fatal(complaints.String())
+			}
+			printed := make([]byte, 4096)
+			n, err := person.Read(printed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.Split(strings.TrimSpace(string(printed[:n])), "\r\n")
+			if len(lines) != 3 || !strings.HasSuffix(lines[1], "…") || columnsIn(lines[1]) < test.columns-1 {
+				t.Errorf("it prints %q", lines)
+			}
+			for _, line := range lines {
+				if columnsIn(line) > test.columns {
+					t.Errorf("%d columns: %s", columnsIn(line), line)
+				}
+			}
+			if elsewhere := succeed(t, "deliveries", "--url", at); !strings.Contains(elsewhere, test.title) {
+				t.Errorf("into a file it prints %s", elsewhere)
+			}
+			if status := run(t.Context(), []string{"parked", "export", "--all", "--url", at}, program, &complaints); status != exitWrongUse {
+				t.Errorf("an export to a terminal exits with %d", status)
+			}
+		})
 	}
 }
