@@ -605,7 +605,7 @@ func TestTableOfDestinationsHasTheKeysThatAreKnown(t *testing.T) {
 	}
 	text := read(t, "docs/destinations.md")
 	_, err := destinations.Parse([]byte("destinations:\n  - {name: a, pagerduty: b}\n  - name: c\n    slack: #d\n"), outside)
-	for _, problem := range yamlfile.ProblemsOf(destinations.Variable, err) {
+	for _, problem := range yamlfile.ProblemsOf(destinations.Variable, "destinations.yaml", err) {
 		if _, said, _ := strings.Cut(problem.Text, ": "); !strings.Contains(text, said) {
 			t.Errorf("the document has no %q", said)
 		}

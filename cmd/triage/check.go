@@ -188,7 +188,7 @@ func checkDestinations(outside config.Outside) []finding {
 	table, err := destinations.Load(outside.DestinationsFile, outside)
 	if err != nil {
 		var findings []finding
-		for _, p := range yamlfile.ProblemsOf(destinations.Variable, err) {
+		for _, p := range yamlfile.ProblemsOf(destinations.Variable, outside.DestinationsFile, err) {
 			findings = append(findings, finding{statusError, "worker", p.Variable, p.Text})
 		}
 		return findings

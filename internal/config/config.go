@@ -202,6 +202,8 @@ func RoutesFile() string {
 type loader struct {
 	problems ProblemsError
 	warnings []Problem
+	// misspelled are those of the warnings that are about variables which nothing reads.
+	misspelled []Problem
 }
 
 func newLoader() (*loader, raw) {
@@ -217,7 +219,7 @@ func (l *loader) err() error {
 	if len(l.problems) == 0 {
 		return nil
 	}
-	return l.problems
+	return append(l.problems, l.misspelled...) // what is missing may be there under another name
 }
 
 func (l *loader) bad(variable, format string, args ...any) {

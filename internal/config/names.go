@@ -68,11 +68,13 @@ func (l *loader) lookAround(integrations []Integration) {
 		if slices.Contains(read, name) {
 			continue
 		}
+		before := len(l.warnings)
 		if meant := meant(name, read[:common], read[common:]); meant != "" {
 			l.warn(name, "is not read; did you mean %s?", meant)
 		} else if of := ownerOf(name); of != "" {
 			l.warn(name, "is not read: %s is not in INTEGRATIONS", of)
 		}
+		l.misspelled = append(l.misspelled, l.warnings[before:]...)
 	}
 }
 

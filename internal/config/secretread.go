@@ -43,6 +43,11 @@ func (l *loader) secrets(variable, value, file string) (all []Secret, from strin
 // clientSecrets reads the secrets of an integration, and warns of those that
 // Sentry cannot have made.
 func (l *loader) clientSecrets(variable, value, file string) []Secret {
+	if value == "" && file == "" {
+		l.bad(variable, "is not set: it takes the Client Secret that Sentry shows with the integration, under Credentials, or several, separated by commas; "+
+			"or set %s_FILE to the path of a file with that", variable)
+		return nil
+	}
 	all, from := l.secrets(variable, value, file)
 	for i, secret := range all {
 		if secret.known() == "" && !secret.MadeBySentry() {

@@ -108,7 +108,12 @@ func (o origin) tls() (*tls.Config, error) {
 // a file that has only the API key.
 func (l *loader) connection(variable string, o origin, keyVariable string) Temporal {
 	options, key, err := o.load()
-	if err != nil {
+	switch {
+	case err != nil && o.profile != "" && strings.Contains(err.Error(), "unable to find profile"):
+		l.bad(variable, "%q is no profile in %s: add a section [profile.%s] with its address there, or set TEMPORAL_CONFIG_FILE to the file that has it",
+			o.profile, cmp.Or(os.Getenv("TEMPORAL_CONFIG_FILE"), temporalenv.DefaultConfigFilePath()), o.profile)
+		return Temporal{Client: options}
+	case err != nil:
 		l.bad(variable, "%w", err)
 		return Temporal{Client: options}
 	}

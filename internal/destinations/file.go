@@ -29,7 +29,7 @@ type Follower struct {
 // none is. A file that cannot be used, or is not there, is in the log, and keeps nobody
 // from starting: there is no table until it is mended.
 func Open(outside config.Outside, log *slog.Logger) *Follower {
-	f := &Follower{outside: outside, log: log.With(telemetry.KeyVariable, Variable)}
+	f := &Follower{outside: outside, log: log.With(telemetry.KeyVariable, Variable, keyPath, outside.DestinationsFile)}
 	if outside.DestinationsFile == "" {
 		f.table = FromVariables(outside)
 		return f
@@ -96,8 +96,11 @@ func (f *Follower) replace(ctx context.Context, text []byte, err error) {
 	}
 }
 
-// keyDestinations is a key of log attributes.
-const keyDestinations = "destinations"
+// Keys of log attributes.
+const (
+	keyDestinations = "destinations"
+	keyPath         = "path"
+)
 
 // State is how it is with the destinations.
 type State struct {

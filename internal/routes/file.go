@@ -38,7 +38,7 @@ func (p *Planner) replace(ctx context.Context, text []byte, err error, open func
 		err = open(table)
 	}
 	if err != nil {
-		p.log.ErrorContext(ctx, "the file of the routes cannot be used, the routes from before are", telemetry.KeyError, err.Error())
+		p.log.ErrorContext(ctx, "the file of the routes cannot be used, the routes from before are", keyPath, p.path, telemetry.KeyError, err.Error())
 		p.note(err.Error())
 		return
 	}
@@ -54,8 +54,11 @@ func (p *Planner) replace(ctx context.Context, text []byte, err error, open func
 	}
 }
 
-// keyRoutes is a key of log attributes.
-const keyRoutes = "routes"
+// Keys of log attributes.
+const (
+	keyRoutes = "routes"
+	keyPath   = "path"
+)
 
 // note takes what is wrong with the file, and reports whether something was.
 func (p *Planner) note(problem string) (before bool) {
@@ -69,7 +72,7 @@ func (p *Planner) note(problem string) (before bool) {
 // Warn logs what may be wrong with the file.
 func (p *Planner) Warn(ctx context.Context) {
 	for _, w := range p.Table().Warnings() {
-		p.log.WarnContext(ctx, "the file of the routes may be wrong", telemetry.KeyReason, w.String())
+		p.log.WarnContext(ctx, "the file of the routes may be wrong", keyPath, p.path, telemetry.KeyReason, w.String())
 	}
 }
 

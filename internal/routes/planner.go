@@ -73,7 +73,7 @@ func OpenPlanner(path, dir string, workflows []triage.Workflow, integrations []c
 		}
 		text = last
 		p.problem = err.Error()
-		log.Error("the file of the routes cannot be used, the routes that were used last are", telemetry.KeyError, err.Error())
+		log.Error("the file of the routes cannot be used, the routes that were used last are", keyPath, path, telemetry.KeyError, err.Error())
 	}
 	p.text = text
 	p.table.Store(table)

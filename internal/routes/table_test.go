@@ -363,7 +363,7 @@ func TestAnIngressDoesNotStartWithAWrongFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := routes.OpenPlanner(path, t.TempDir(), compiledIn, configured, slog.New(slog.DiscardHandler))
-	if problems := yamlfile.ProblemsOf("ROUTES_FILE", err); len(problems) != 1 || problems[0].Variable != "ROUTES_FILE" || !strings.HasPrefix(problems[0].Text, "2:15: ") {
+	if problems := yamlfile.ProblemsOf("ROUTES_FILE", path, err); len(problems) != 1 || problems[0].Variable != "ROUTES_FILE" || !strings.HasPrefix(problems[0].Text, path+":2:15: ") {
 		t.Errorf("problems %v", problems)
 	}
 	if _, err := routes.OpenPlanner("", t.TempDir(), compiledIn, configured, slog.New(slog.DiscardHandler)); err != nil {

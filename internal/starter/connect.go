@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"go.temporal.io/api/workflowservice/v1"
@@ -122,7 +123,8 @@ func (c *Connections) open(at place) (*connected, error) {
 }
 
 // sdkLog leaves out the SDK's own line about an attempt of an activity that fails: that of
-// package triage says the same, and which event and issue it is about.
+// package triage says the same, and which event and issue it is about. To that about a
+// workflow which is not registered it adds what to do.
 type sdkLog struct{ temporallog.Logger }
 
 // Error implements [temporallog.Logger].
@@ -130,6 +132,21 @@ func (l sdkLog) Error(message string, keyvals ...any) {
 	if message != "Activity error." {
 		l.Logger.Error(message, keyvals...)
 	}
+}
+
+// noWorkflow is what the SDK says of a workflow that the worker does not have.
+const noWorkflow = "unable to find workflow type"
+
+// Warn implements [temporallog.Logger].
+func (l sdkLog) Warn(message string, keyvals ...any) {
+	for _, value := range keyvals {
+		if err, ok := value.(error); ok && strings.Contains(err.Error(), noWorkflow) {
+			keyvals = append(slices.Clip(keyvals), "remedy", "add it to the list that the worker is given, workflows.All in workflows/workflows.go, and restart the worker; "+
+				"if another worker has it, route it to that one's task queue in ROUTES_FILE")
+			break
+		}
+	}
+	l.Logger.Warn(message, keyvals...)
 }
 
 // Environments returns where the runs of each integration live.

@@ -36,15 +36,16 @@ func (e ProblemsError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// ProblemsOf returns err as problems of the variable that names the file.
-func ProblemsOf(variable string, err error) []config.Problem {
+// ProblemsOf returns err, which came of reading the file at path, as problems of the
+// variable that names it.
+func ProblemsOf(variable, path string, err error) []config.Problem {
 	problems, ok := errors.AsType[ProblemsError](err)
 	if !ok {
 		return []config.Problem{{Variable: variable, Text: err.Error()}}
 	}
 	var all []config.Problem
 	for _, p := range problems {
-		all = append(all, config.Problem{Variable: variable, Text: p.String()})
+		all = append(all, config.Problem{Variable: variable, Text: path + ":" + p.String()})
 	}
 	return all
 }

@@ -223,10 +223,10 @@ func TestWhatAProblemRepeatsIsShortAndCanBeSeen(t *testing.T) {
 
 func TestProblemsAreOfTheVariableThatNamesTheFile(t *testing.T) {
 	_, _, err := parse("things: [{name: 1}]\nmore: 1\n")
-	if got := yamlfile.ProblemsOf("THINGS_FILE", err); len(got) != 2 || got[0].Variable != "THINGS_FILE" || !strings.HasPrefix(got[1].Text, "2:1: ") {
+	if got := yamlfile.ProblemsOf("THINGS_FILE", "things.yaml", err); len(got) != 2 || got[0].Variable != "THINGS_FILE" || !strings.HasPrefix(got[1].Text, "things.yaml:2:1: ") {
 		t.Errorf("problems %v", got)
 	}
-	if got := yamlfile.ProblemsOf("THINGS_FILE", os.ErrNotExist); len(got) != 1 || got[0].Variable != "THINGS_FILE" || got[0].Text != os.ErrNotExist.Error() {
+	if got := yamlfile.ProblemsOf("THINGS_FILE", "things.yaml", os.ErrNotExist); len(got) != 1 || got[0].Variable != "THINGS_FILE" || got[0].Text != os.ErrNotExist.Error() {
 		t.Errorf("problems %v", got)
 	}
 }

@@ -61,7 +61,7 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 	}
 	planner, err := routes.OpenPlanner(cfg.RoutesFile, cfg.JournalDir, workflows.All, cfg.Integrations, log)
 	if err != nil {
-		return config.ProblemsError(yamlfile.ProblemsOf(routesFile, err))
+		return config.ProblemsError(yamlfile.ProblemsOf(routesFile, cfg.RoutesFile, err))
 	}
 	planner.Warn(ctx)
 	count, err := ingress.Count(told.Meter(), cfg.Integrations, expectedEvents())

@@ -22,7 +22,7 @@ func Routes(path string, integrations []config.Integration) (*routes.Table, erro
 	}
 	table, err := routes.Load(path, workflows.All, integrations)
 	if err != nil {
-		return nil, config.ProblemsError(yamlfile.ProblemsOf(routesFile, err))
+		return nil, config.ProblemsError(yamlfile.ProblemsOf(routesFile, path, err))
 	}
 	return table, nil
 }

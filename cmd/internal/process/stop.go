@@ -25,6 +25,9 @@ func openJournal(ctx context.Context, dir string, o journal.Options, patience ti
 	for began := time.Now(); ; {
 		kept, err := journal.Open(dir, o)
 		if !errors.Is(err, journal.ErrLocked) || time.Since(began) >= patience {
+			if err != nil {
+				err = fmt.Errorf("JOURNAL_DIR: %w", err)
+			}
 			return kept, err
 		}
 		if !told {
