@@ -368,6 +368,19 @@ func TestStatusPageInABrowser(t *testing.T) {
 		b.await(has("WorkflowExecutionCompleted") + " || " + has("Workflow Execution Completed"))
 	})
 
+	t.Run("leads to the page of a delivery, which shows its body", func(t *testing.T) {
+		b := in(t)
+		b.do(chromedp.Click(chromedp.CSS(`#deliveries tr:has(.started) a[href$=` + quoted(keyOf(run)) + `]`)))
+		b.await(`document.querySelector('#runs .run-completed') !== null`)
+		b.await(has(run.RunID) + " && " + has("sentry-hook-resource: ") + " && " + has("Result"))
+		b.do(chromedp.Click(chromedp.CSS("#body summary")))
+		b.await(`document.getElementById('body-text').textContent.includes('"action": "created"')`)
+		asOf := value(b, chromedp.Evaluate[string]("document.querySelector('#as-of time').dateTime"))
+		b.await("document.querySelector('#as-of time').dateTime !== " + quoted(asOf)) // it was loaded anew
+		b.await(`document.getElementById('body').open && document.getElementById('body-text').textContent.includes('"action": "created"')`)
+		b.quiet()
+	})
+
 	wrong := troubled(t)
 	t.Run("keeps a question open that is being answered", func(t *testing.T) {
 		b := in(t)
@@ -379,14 +392,19 @@ func TestStatusPageInABrowser(t *testing.T) {
 		b.quiet()
 	})
 
-	for name, page := range map[string]string{"is accessible": page, "is accessible when all is wrong": wrong} {
+	for name, page := range map[string]string{
+		"is accessible": page, "is accessible when all is wrong": wrong,
+		"of a delivery is accessible":                   at.admin + "/deliveries/sentry/" + keyOf(run),
+		"of a delivery is accessible when all is wrong": wrong + "/deliveries/backend/" + strings.Repeat("f", 128),
+	} {
 		for _, scheme := range []string{"light", "dark"} {
 			for _, width := range []int64{1280, 390} {
 				t.Run(fmt.Sprintf("%s, %s, %d pixels wide", name, scheme, width), func(t *testing.T) {
 					b := in(t)
 					b.scheme(scheme)
 					b.do(chromedp.EmulateViewport(width, 844), chromedp.Navigate(page))
-					b.await(rowCount + " > 0")
+					b.await("document.querySelector('#deliveries tr, #h-delivery') !== null")
+					b.do(chromedp.Evaluate[chromedp.Void]("document.querySelectorAll('#legend, #body').forEach((closed) => { closed.open = true; })"))
 					if wide := value(b, chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); wide > width {
 						t.Errorf("the page is %d pixels wide", wide)
 					}
@@ -396,6 +414,11 @@ func TestStatusPageInABrowser(t *testing.T) {
 			}
 		}
 	}
+}
+
+// keyOf is the key that a workflow ID ends in.
+func keyOf(run starter.Run) string {
+	return run.WorkflowID[strings.LastIndex(run.WorkflowID, ":")+1:]
 }
 
 // troubled is a page on which everything is that there can be, most of it wrong.
@@ -409,7 +432,7 @@ func troubled(t *testing.T) (address string) {
 	run := starter.Run{Workflow: "a_workflow_with_a_long_name_as_long_as_a_name_of_a_workflow_may_be", WorkflowID: "w", URL: "http://127.0.0.1:1/"}
 	runs := []starter.Run{run}
 	for _, state := range admin.RunStates {
-		run.RunID = state.Name
+		run.RunID, run.WorkflowID = state.Name, state.Name
 		runs = append(runs, run)
 	}
 	for _, outcome := range admin.Outcomes {
@@ -460,6 +483,14 @@ func troubled(t *testing.T) (address string) {
 					{Namespace: client.DefaultNamespace, TaskQueue: "urgent", Problem: "no answer within 2s"},
 				}
 			},
+			Look: func(string, string) (journal.Known, bool) { return journal.Known{State: journal.Parked, ID: 7}, true },
+			Describe: func(_ context.Context, of admin.RunOf) (admin.RunDetail, error) {
+				return admin.RunDetail{
+					RunState: admin.RunState{Status: of.RunID, Reason: "reason", Asked: time.Now()}, TaskQueue: strings.Repeat("q", 200),
+					Result: strings.Repeat("r", 2000), Failure: strings.Repeat("f", 2000), Started: time.Now(), Closed: time.Now(), Events: 1 << 40,
+					Pending: []admin.PendingActivity{{Activity: strings.Repeat("A", 200), Attempt: 1 << 30, LastFailure: strings.Repeat("f", 500), Next: time.Now()}},
+				}, nil
+			},
 			Runs: func(of []admin.RunOf) map[admin.RunOf]admin.RunState {
 				states := map[admin.RunOf]admin.RunState{}
 				for _, run := range of {
@@ -495,6 +526,10 @@ func (parking) List(journal.Filter, uint64, int) ([]journal.Item, error) {
 		},
 		{ID: 9, State: journal.Parked, ParkedAt: time.Now(), Reason: "the record is damaged", ReasonCode: "damaged"},
 	}, nil
+}
+
+func (parking) Export(uint64) (sentry.Envelope, error) {
+	return sentry.Envelope{Body: sentry.Body(strings.Repeat("no JSON", 100))}, nil
 }
 
 // checkAccessibility runs the rules of axe-core on the page that b shows.

@@ -64,6 +64,9 @@ type Options struct {
 //	POST /login            exchanges the token for a cookie
 //	GET  /kept             what is parked or pending, and what to do with it, for people
 //	GET  /api/deliveries   the last deliveries, see [DeliveryRecord]
+//	GET  /api/deliveries/{integration}/{key}   all of one, see [DeliveryDetail]
+//	GET  /deliveries/{integration}/{key}       its page, for people
+//	GET  /deliveries/{integration}/{key}/body  its envelope, with its body
 //	GET  /api/state        how it is with it and with what it needs, see [StateRecord]
 //	GET  /journal          deliveries in the journal, see [journal.Item]
 //	GET  /journal/{id}     the envelope of one, with its body
@@ -109,6 +112,9 @@ func New(o Options) http.Handler {
 		status := &statusPage{Status: *o.Status, admin: a}
 		show = status.show
 		private.GET("/api/deliveries", status.listDeliveries)
+		private.GET("/api/deliveries/:integration/:key", status.tellDelivery)
+		private.GET("/deliveries/:integration/:key", status.showDelivery)
+		private.GET("/deliveries/:integration/:key/body", status.showBody)
 		private.GET("/api/state", status.showState)
 	}
 	if o.Status != nil && o.Journal != nil {

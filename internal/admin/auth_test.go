@@ -40,6 +40,7 @@ func guardedAdmin(token config.Secret, items ...item) (handler *gin.Engine, j *k
 		UIURL:    "http://127.0.0.1:8233",
 		Status: &admin.Status{
 			Recent: admin.NewRecent(nil), Journal: j.stats, Secrets: func() []keyring.State { return nil }, Routes: func() routes.State { return routes.State{} },
+			Look: func(string, string) (journal.Known, bool) { return journal.Known{State: journal.Parked, ID: 1}, true },
 		},
 		Token: token,
 		Hosts: []string{"admin.example.com"},
@@ -122,7 +123,7 @@ func TestOnlyProbesMetricsAndTheLoginAreAnsweredWithoutTheToken(t *testing.T) {
 	}
 	closed := 0
 	for _, route := range handler.Routes() {
-		target := strings.Replace(route.Path, ":id", "1", 1)
+		target := strings.NewReplacer(":id", "1", ":integration", "mobile", ":key", requestID).Replace(route.Path)
 		if strings.HasPrefix(target, "/journal/") && route.Method == http.MethodPost {
 			target += "?all=true"
 		}

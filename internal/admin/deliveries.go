@@ -101,12 +101,7 @@ func (r RunRecord) Since() time.Time {
 }
 
 // Page is the path of the page of the delivery; "" if it has none.
-func (d DeliveryRecord) Page() string {
-	if d.Key == "" {
-		return ""
-	}
-	return "/deliveries/" + url.PathEscape(d.Integration) + "/" + url.PathEscape(d.Key)
-}
+func (d DeliveryRecord) Page() string { return pageOf(d.Integration, d.Key) }
 
 // Issue is what the page calls the issue.
 func (d DeliveryRecord) Issue() string {

@@ -76,8 +76,8 @@ var (
 	scriptText string
 
 	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-		"bytes": sizeText, "size": func(n int) string { return sizeText(int64(n)) }, "took": tookText, "age": ageText, "breakable": breakable, "words": wordsOf, "issue": issueOf, "lines": linesOf,
-	}).ParseFS(statusFiles, "status/shared.html", "status/page.html", "status/tiles.html", "status/integrations.html", "status/kept.html", "status/keptpage.html", "status/deliveries.html", "status/unverified.html"))
+		"bytes": sizeText, "size": func(n int) string { return sizeText(int64(n)) }, "took": tookText, "age": ageText, "breakable": breakable, "words": wordsOf, "pageOf": pageOf, "issue": issueOf, "lines": linesOf,
+	}).ParseFS(statusFiles, "status/shared.html", "status/page.html", "status/tiles.html", "status/integrations.html", "status/kept.html", "status/keptpage.html", "status/deliveries.html", "status/delivery.html", "status/unverified.html"))
 
 	// pagePolicy lets the page use its own style and script and ask where it
 	// is from, and nothing else.

@@ -57,6 +57,16 @@ var parkedWords = map[journal.Code]string{
 	journal.ByHand:        "it was parked by hand",
 }
 
+// meaningOf returns what a word means; "" if it is none of them.
+func meaningOf(meanings []Meaning, name string) string {
+	for _, m := range meanings {
+		if m.Name == name {
+			return m.Text
+		}
+	}
+	return ""
+}
+
 // namesOf returns the words of which the meanings are.
 func namesOf(meanings []Meaning) []string {
 	names := make([]string, len(meanings))

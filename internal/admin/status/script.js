@@ -22,6 +22,7 @@
     byId('pause').hidden = false;
     if (byId('apply')) byId('apply').hidden = true;
     for (const button of document.querySelectorAll('.copy')) button.hidden = false;
+    if (byId('body')) byId('body').hidden = false;
   }
 
   // Rows have ids, and those that stay keep their order.
@@ -79,8 +80,8 @@
     const limit = setTimeout(() => mine.abort(), 10000);
     try {
       const answer = await fetch(location.pathname + location.search, {cache: 'no-store', signal: mine.signal});
-      if (answer.status === 401) return location.reload(); // asks to log in
-      if (!answer.ok) throw new Error(answer.status);
+      if (answer.status === 401 || answer.status === 404 && byId('delivery')) return location.reload(); // asks to log in, or tells that it is gone
+      if (!answer.ok && answer.status !== 404) throw new Error(answer.status);
       const text = await answer.text();
       if (asking !== mine) return;
       merge(new DOMParser().parseFromString(text, 'text/html'));
@@ -128,6 +129,28 @@
     byId('q').focus();
   }
 
+  // The body of a delivery, once somebody wants to see it.
+  async function showBody(details) {
+    const most = 256 * 1024, place = byId('body-text');
+    try {
+      const answer = await fetch(details.dataset.body, {cache: 'no-store'});
+      const envelope = await answer.json();
+      if (!answer.ok) throw new Error(envelope.error);
+      let text = envelope.body;
+      if (typeof text !== 'string') text = JSON.stringify(text);
+      if (text.length <= most) {
+        try { text = JSON.stringify(JSON.parse(text), null, 2); } catch { /* it is shown as it is */ }
+      }
+      place.textContent = text.length > most ? text.slice(0, most) + '\n… and more, see the envelope' : text;
+      details.dataset.body = '';
+    } catch (problem) {
+      place.textContent = 'It cannot be read: ' + problem.message;
+    }
+  }
+
+  document.addEventListener('toggle', (event) => {
+    if (event.target.id === 'body' && event.target.open && event.target.dataset.body) showBody(event.target);
+  }, true);
   document.addEventListener('change', (event) => { if (event.target.closest('#filter')) applyFilter(); });
   document.addEventListener('input', (event) => {
     if (event.target.id !== 'q') return;
