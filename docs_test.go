@@ -789,6 +789,28 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// A picture that no test makes goes stale, and one that nobody sees is of no use.
+func TestEachPictureIsMadeByATestAndShown(t *testing.T) {
+	pictures, err := filepath.Glob("docs/*.png")
+	if err != nil || len(pictures) < 5 {
+		t.Fatalf("there are the pictures %v, %v", pictures, err)
+	}
+	makes := read(t, "cmd/dev/screenshots_test.go")
+	var shown strings.Builder
+	for _, text := range documents(t) {
+		shown.WriteString(text)
+	}
+	for _, path := range pictures {
+		name := filepath.Base(path)
+		if !strings.Contains(shown.String(), "]("+name+")") && !strings.Contains(shown.String(), "](docs/"+name+")") {
+			t.Errorf("%s is shown nowhere", path)
+		}
+		if !strings.Contains(makes, strconv.Quote(strings.TrimSuffix(name, ".png"))) {
+			t.Errorf("no test makes %s", path)
+		}
+	}
+}
+
 // A path is whatever begins with a folder of the tree.
 func TestPathsInDocumentsExist(t *testing.T) {
 	path := regexp.MustCompile(`(?:^|\s)(?:\./)?((?:cmd|ingress|worker|triage|workflows|activities|examples|internal|docs|deploy|scripts)/[a-z/_.]*)(?:\s|$)`)
