@@ -20,10 +20,13 @@ import (
 
 // withoutTemporal is an ingress whose Temporal is away, with so many deliveries that
 // wait for it.
-func withoutTemporal(t *testing.T, waiting int) addresses {
+func withoutTemporal(t *testing.T, waiting int, change ...func(development *bool)) addresses {
 	t.Helper()
 	cfg := quietStack(t.TempDir()).ingress
 	cfg.Temporal = config.Temporal{Client: client.Options{HostPort: "127.0.0.1:1"}}
+	for _, f := range change {
+		f(&cfg.Development)
+	}
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -48,6 +48,7 @@ func quietStack(journalDir string) stack {
 			ListenAddr:   "127.0.0.1:0",
 			AdminAddr:    "127.0.0.1:0",
 			MaxBodyBytes: 8 << 20,
+			Development:  true,
 			JournalDir:   journalDir,
 		},
 		workerAdmin: "127.0.0.1:0",

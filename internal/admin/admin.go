@@ -74,6 +74,7 @@ type Options struct {
 //	POST /journal/park     keeps pending ones from being started
 //	POST /journal/retry    puts parked ones back
 //	POST /journal/discard  deletes some for good
+//	POST /development/send sends a sample, in a development stack
 //	POST /drain            makes it not ready, and tells what is left, see [Drained]
 //	POST /codec/decode     makes compressed payloads readable for the Temporal UI
 //
@@ -115,6 +116,9 @@ func New(o Options) http.Handler {
 		private.GET("/api/deliveries/:integration/:key", status.tellDelivery)
 		private.GET("/deliveries/:integration/:key", status.showDelivery)
 		private.GET("/deliveries/:integration/:key/body", status.showBody)
+		if o.Status.Send != nil {
+			private.POST("/development/send", status.sendSample)
+		}
 		private.GET("/api/state", status.showState)
 	}
 	if o.Status != nil && o.Journal != nil {

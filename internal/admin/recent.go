@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -119,6 +120,12 @@ func (r *Recent) deliveries() (verified, unverified []remembered) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.verified.list(), r.unverified.list()
+}
+
+// knows reports whether a delivery is remembered.
+func (r *Recent) knows(integration, key string) bool {
+	verified, _ := r.deliveries()
+	return slices.ContainsFunc(verified, func(d remembered) bool { return d.Integration == integration && d.Key == key })
 }
 
 // lastOf returns when the last verified delivery that was not refused came for an

@@ -51,6 +51,9 @@ type Status struct {
 	// JournalReady returns why no delivery can be kept, nil if one can, see
 	// [journal.Journal.Ready]. Nil knows of nothing.
 	JournalReady func() error
+	// Send sends a sample to the ingress for an integration and returns its Request-ID.
+	// It is nil but in a development stack.
+	Send func(ctx context.Context, integration, sample string) (requestID string, err error)
 	// Instance names the process among several.
 	Instance string
 	Secrets  func() []keyring.State // in the order of Integrations
@@ -77,7 +80,7 @@ var (
 
 	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 		"bytes": sizeText, "size": func(n int) string { return sizeText(int64(n)) }, "took": tookText, "age": ageText, "breakable": breakable, "words": wordsOf, "pageOf": pageOf, "issue": issueOf, "lines": linesOf,
-	}).ParseFS(statusFiles, "status/shared.html", "status/page.html", "status/tiles.html", "status/integrations.html", "status/kept.html", "status/keptpage.html", "status/deliveries.html", "status/delivery.html", "status/unverified.html"))
+	}).ParseFS(statusFiles, "status/shared.html", "status/page.html", "status/tiles.html", "status/integrations.html", "status/kept.html", "status/keptpage.html", "status/develop.html", "status/deliveries.html", "status/delivery.html", "status/unverified.html"))
 
 	// pagePolicy lets the page use its own style and script and ask where it
 	// is from, and nothing else.
@@ -113,6 +116,7 @@ type page struct {
 	Parked       []journal.Item
 	ParkedFault  string         // why Parked could not be listed
 	Waiting      []journal.Item // the oldest of those that are pending
+	Develop      *develop       // nil but in a development stack
 	Told         *told          // of a change that was just made; nil if none was
 	Found        found
 	Outcomes     []Meaning // the legend
@@ -199,6 +203,7 @@ func (s *statusPage) show(c *gin.Context) {
 			p.ParkedFault = err.Error()
 		}
 	}
+	p.Develop = s.develop()
 	p.Told = toldOf(c.Request.URL.Query())
 	if p.Journal.Pending > 0 && s.admin.Journal != nil {
 		p.Waiting = s.waiting()

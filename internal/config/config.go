@@ -31,6 +31,7 @@ type Ingress struct {
 	MaxBodyBytes    int64    // of a webhook's body
 	JournalDir      string   // where deliveries are kept until Temporal has them
 	JournalMaxBytes int64    // of the deliveries that are kept
+	Development     bool     // nothing can be harmed: a page may send samples
 	RoutesFile      string   // says which workflows run for which deliveries; "" is none
 }
 
@@ -149,6 +150,7 @@ func LoadIngress() (Ingress, error) {
 		MaxBodyBytes:    l.bytes("MAX_BODY_BYTES", vars.MaxBodyBytes, 1<<10, 32<<20),
 		JournalDir:      l.directory("JOURNAL_DIR", vars.JournalDir),
 		JournalMaxBytes: l.bytes("JOURNAL_MAX_BYTES", vars.JournalMax, 64<<20, 1<<40),
+		Development:     vars.Development == "1",
 		RoutesFile:      vars.RoutesFile,
 	}
 	l.guarded("ADMIN_ADDR", cfg.AdminAddr, vars)

@@ -200,6 +200,9 @@ func Ingress(ctx context.Context, cfg config.Ingress, public, private net.Listen
 			Secrets:      keys.States,
 		},
 	}
+	if cfg.Development {
+		admins.Status.Send = sampler(localURL(public.Addr()), cfg.Integrations)
+	}
 	if most, files := web.Connections(); most < web.MaxConnections {
 		log.WarnContext(ctx, "few files may be open, and so few connections", "connections", most, "open_files_limit", files)
 	}
