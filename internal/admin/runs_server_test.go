@@ -145,6 +145,7 @@ func (acts) Refuses(context.Context) error {
 func (acts) Breaks(context.Context) error { return errors.New("the pager is away") }
 
 func TestTheStateOfEachRunInTemporalIsTold(t *testing.T) {
+	t.Parallel()
 	server := devservertest.Start(t, devserver.Options{Namespaces: []string{"mobile"}})
 	count := &counted{at: map[string][]time.Time{}}
 	c := dial(t, server.Address, "default", count)
@@ -330,6 +331,7 @@ func observe(recent *admin.Recent, runs []admin.RunOf) {
 // The rows are of open runs in two namespaces, of which no worker takes one, and of
 // some that Temporal does not have.
 func TestTwentyWhoLookAtTwoHundredRowsAskTemporalLikeOne(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
