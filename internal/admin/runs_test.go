@@ -381,7 +381,7 @@ func TestANamespaceThatDoesNotTellOfItsRunsKeepsWhatIsKnown(t *testing.T) {
 				for range 120 {
 					pass(time.Second)
 					states := r.States(all)
-					if age := time.Since(states[others[0]].Asked); age > 7*time.Second {
+					if age := time.Since(states[others[0]].Asked); age > 5*time.Second {
 						t.Fatalf("of another namespace something is known since %s", age)
 					}
 					if states[theirs[0]].Status != admin.RunRunning {
