@@ -269,6 +269,12 @@ func TestNothingIsAskedAboutRunsWhileNobodyLooks(t *testing.T) {
 		if n := s.count(before, "list", "describe", "history"); n != 0 {
 			t.Errorf("%d questions", n)
 		}
+		look(r, s.add("mobile", 3, running), time.Minute)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if slices.ContainsFunc(s.asked, func(q question) bool { return q.namespace == "default" && q.at.After(before) }) {
+			t.Error("while somebody looks at others there are questions")
+		}
 	})
 }
 
@@ -499,18 +505,33 @@ func TestTheReasonOfARunIsOneShortLine(t *testing.T) {
 	})
 }
 
+func TestTheReasonOfAnEndStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &standIn{}
+		r := runsOf(t, s)
+		runs := s.add("default", 1, failing)
+		s.change(func() { s.latest().last = failed("boom") })
+		look(r, runs, 10*time.Second)
+		for range 150 { // it is looked for once a minute
+			pass(time.Second)
+			if state := r.States(runs)[runs[0]]; state.Reason != "boom" {
+				t.Fatalf("it is %+v", state)
+			}
+		}
+	})
+}
+
 func TestAnEndIsNotTakenBackByAListThatIsBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &standIn{}
 		r := runsOf(t, s)
-		runs := s.add("default", 1, completed)
+		runs := s.add("default", 1, failing)
 		s.change(func() { s.latest().unlisted = true })
-		if state := look(r, runs, 10*time.Second)[runs[0]]; state.Status != admin.RunCompleted {
+		if state := look(r, runs, 10*time.Second)[runs[0]]; state.Status != admin.RunFailed {
 			t.Fatalf("described, it is %+v", state)
 		}
-		more := s.add("default", 1, running) // so that there is a list
-		s.change(func() { s.runs[0].unlisted, s.runs[0].status = false, running })
-		if state := look(r, slices.Concat(runs, more), 10*time.Second)[runs[0]]; state.Status != admin.RunCompleted {
+		s.change(func() { s.latest().unlisted, s.latest().status = false, running })
+		if state := look(r, runs, 90*time.Second)[runs[0]]; state.Status != admin.RunFailed { // it is looked for once a minute
 			t.Errorf("then it is %+v", state)
 		}
 	})
