@@ -512,6 +512,14 @@ func TestTheReasonOfAnEndStays(t *testing.T) {
 		runs := s.add("default", 1, failing)
 		s.change(func() { s.latest().last = failed("boom") })
 		look(r, runs, 10*time.Second)
+		s.change(func() {
+			s.answer = func(_ context.Context, q question) error {
+				if q.kind == "history" {
+					return serviceerror.NewUnavailable("away")
+				}
+				return nil
+			}
+		})
 		for range 150 { // it is looked for once a minute
 			pass(time.Second)
 			if state := r.States(runs)[runs[0]]; state.Reason != "boom" {
