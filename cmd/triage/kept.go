@@ -321,8 +321,7 @@ func (c *choosing) export(ctx context.Context, ids []string, stdout, stderr io.W
 			return err
 		}
 		_, err = io.Copy(&lines, response.Body)
-		response.Body.Close()
-		if err != nil {
+		if err = errors.Join(err, response.Body.Close()); err != nil {
 			return fmt.Errorf("the export is not whole: %w", err)
 		}
 		n, _ := strconv.Atoi(response.Header.Get(admin.HeaderDamaged)) // 0 if it says nothing

@@ -15,7 +15,7 @@ import (
 // isTerminal reports whether a stream is one.
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor is an int
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // columnsOf returns how wide a terminal is, and 0 for what is none.
@@ -23,7 +23,7 @@ func columnsOf(w io.Writer) int {
 	if !isTerminal(w) {
 		return 0
 	}
-	columns, _, err := term.GetSize(int(w.(*os.File).Fd())) //nolint:gosec // a file descriptor is an int
+	columns, _, err := term.GetSize(int(w.(*os.File).Fd()))
 	if err != nil || columns <= 0 {
 		return 0
 	}
