@@ -213,7 +213,7 @@ type LaneStats struct {
 	Lane
 	Waiting int       // deliveries that are not started
 	Running int       // of them: being started
-	Failing string    // the error for which the lane waits; empty if it does not
+	Failing string    // the error for which they wait; empty if they do not
 	Since   time.Time // when that began
 }
 

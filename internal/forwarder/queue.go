@@ -469,7 +469,7 @@ func (l *lane) waiting() int { return l.fresh + len(l.repeat) + l.running }
 
 func (l *lane) stats() LaneStats {
 	s := LaneStats{Lane: l.name, Waiting: l.waiting(), Running: l.running}
-	if l.problem != nil {
+	if l.problem != nil && s.Waiting > 0 { // else nothing would ever say that it is over
 		s.Failing, s.Since = brief(l.problem), l.since
 	}
 	return s
