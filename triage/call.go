@@ -226,11 +226,15 @@ func (o *activityOutbound) GetLogger(ctx context.Context) log.Logger {
 	return logger
 }
 
+// metricUnregistered is what the SDK counts where nothing stands in.
+const metricUnregistered = "temporal_unregistered_activity_invocation"
+
 // unregistered stands in for each activity that is not registered. Without it the SDK
 // has the call repeated as one that may succeed on another worker, and that is right
 // only if the caller knows the activity: else nobody does.
 func unregistered(ctx context.Context, _ converter.EncodedValues) (any, error) {
 	name := activity.GetInfo(ctx).ActivityType.Name
+	activity.GetMetricsHandler(ctx).Counter(metricUnregistered).Inc(1)
 	if unknown, _ := ctx.Value(unknownKey{}).(bool); !unknown {
 		return nil, temporal.NewApplicationError("the activity "+name+" is not registered with this worker, which may be of an older release",
 			typeUnregistered+"Here")
