@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
 	sdk "go.temporal.io/sdk/worker"
 	"golang.org/x/sync/errgroup"
@@ -84,7 +85,6 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 	if err := told.Instrument(&cfg.Temporal.Client); err != nil {
 		return err
 	}
-	outside.CountFromZero(cfg.Temporal.Client.MetricsHandler)
 	connections, err := starter.Connect(cfg.Temporal, cfg.Integrations, log)
 	if err != nil {
 		return err
@@ -100,6 +100,7 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 	systems := systemsOf(cfg.Outside, destined, connections.Environments())
 	tellOutside(ctx, systems, log)
 	start := func(environment starter.Environment, fatal func(error)) (stop func(), err error) {
+		countFromZero(cfg.Temporal.Client.MetricsHandler, environment, workflows)
 		return poll(outside.With(context.WithoutCancel(ctx), systems), environment, fatal, workflows, activities)
 	}
 	all := newWorkers(cfg.Integrations, connections.Environments(), start, log)
@@ -150,6 +151,20 @@ func Serve(ctx context.Context, cfg config.Worker, listener net.Listener, log *s
 	err = group.Wait()
 	log.InfoContext(ctx, "worker stopped")
 	return err
+}
+
+// countFromZero has what is counted of the runs of an environment begin at zero, so that
+// the first one that fails is seen as more. The tags are those that the SDK measures a
+// run with: with others these would be other series.
+func countFromZero(metrics client.MetricsHandler, environment starter.Environment, workflows []triage.Workflow) {
+	for _, w := range workflows {
+		of := metrics.WithTags(map[string]string{
+			"namespace": environment.Namespace, "task_queue": environment.TaskQueue, "workflow_type": w.Name(),
+			"client_name": "temporal_go", "activity_type": "none", "worker_type": "none",
+		})
+		of.Counter("temporal_workflow_failed").Inc(0)
+		outside.CountFromZero(of)
+	}
 }
 
 // poll starts a worker of the workflows and activities, which are called in background.

@@ -19,7 +19,8 @@ var (
 	Effects = []string{"page", "resolve", "slack", "slack webhook", "webhook", "ticket", "link"}
 )
 
-// CountFromZero has what is counted begin at zero, so that the first one is seen as more.
+// CountFromZero has what is counted of the runs that have these metrics begin at zero,
+// so that the first one is seen as more.
 func CountFromZero(metrics client.MetricsHandler) {
 	metrics.Counter(MetricNobodyTold).Inc(0)
 	for _, effect := range Effects {
