@@ -12,6 +12,7 @@ import (
 
 	"sentry-temporal/internal/config"
 	"sentry-temporal/internal/sentry"
+	"sentry-temporal/internal/starter"
 	"sentry-temporal/internal/web"
 )
 
@@ -37,6 +38,8 @@ const (
 )
 
 var codes = []string{codeUnknown, codeMissing, codeMalformed, codeMismatch, codeTooLarge, codeLate, codeIncomplete, codeBusy, codeBug}
+
+var outcomes = []string{string(starter.Started), string(starter.Existing), string(starter.Accepted), string(starter.Ignored), web.Refused, web.Failed}
 
 // codeFor returns the code of what [sentry.Verify] finds wrong.
 func codeFor(err error) string {
@@ -85,10 +88,12 @@ func Count(meter metric.Meter, integrations []config.Integration, events []strin
 	for _, event := range events {
 		known[event] = true
 	}
-	// A failure is to be seen as an increase, also the first one.
+	// The first one of each is to be seen as an increase, too.
 	for _, integration := range integrations {
 		for _, event := range append([]string{labelNone, labelOther}, events...) {
-			count(context.Background(), 0, integration.Name, event, web.Failed)
+			for _, outcome := range outcomes {
+				count(context.Background(), 0, integration.Name, event, outcome)
+			}
 		}
 		for _, code := range codes {
 			countUnverified(context.Background(), 0, integration.Name, code)
