@@ -79,7 +79,7 @@ func TestMain(m *testing.M) {
 		return triage.Do(ctx, heldActivity.WaitForTheEnd, "")
 	}, triage.On("sentry.installation.held"))
 	// Whatever else is in the list, these are those that the tests count.
-	workflows.All = triage.List(triageissue.Workflow, logcomment.Workflow, slowWorkflow, stumbling, holding)
+	workflows.All = triage.List(triageissue.Workflow, logcomment.Workflow, slowWorkflow, stumbling, holding, asTold)
 	activities.All = append(activities.All, slowActivity, heldActivity)
 	devservertest.Main(m, devserver.Options{Namespaces: []string{"mobile", "bare", "routed"}})
 }

@@ -2,14 +2,12 @@ package process_test
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -20,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/VictoriaMetrics/metricsql"
+	"github.com/prometheus/prometheus/model/labels"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -29,7 +27,6 @@ import (
 	"go.temporal.io/sdk/interceptor"
 	temporallog "go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
-	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/proto"
 
 	"sentry-temporal/cmd/internal/hook"
@@ -237,143 +234,65 @@ func get(t *testing.T, url string) (status int, text string) {
 	return response.StatusCode, string(body)
 }
 
-// exposed runs ingress and worker through all that has a metric of its own and
-// returns the labels of every series that they expose, by name.
+// exposed returns the labels of every series that ingress and worker expose, by name.
 func exposed(t *testing.T) map[string]map[string]bool {
 	t.Helper()
-	address := devservertest.Server().Address
-	public, admin, _ := runIngressWith(t, address, t.TempDir())
-	workerAdmin, _ := runWorkerWithAdmin(t, address)
-	for _, sample := range []string{"issue.created", "installation.deleted"} {
-		if answer := send(t, public, integrations[0], sample); answer.Status != starter.Accepted {
-			t.Fatalf("answered %+v", answer)
+	series := map[string]map[string]bool{}
+	for name, all := range atWork(t).named {
+		series[name] = map[string]bool{}
+		for _, s := range all {
+			s.labels.Range(func(l labels.Label) { series[name][l.Name] = true })
 		}
 	}
-	line := regexp.MustCompile(`(?m)^([a-z_]+)(?:\{(.*)\})? `)
-	label := regexp.MustCompile(`([a-z_]+)="`)
-	enough := time.Now().Add(30 * time.Second)
-	for {
-		series := map[string]map[string]bool{}
-		for _, url := range []string{admin, workerAdmin} {
-			status, text := get(t, url+"/metrics")
-			if status != http.StatusOK {
-				t.Fatalf("%s answered %d %s", url, status, text)
-			}
-			for _, m := range line.FindAllStringSubmatch(text, -1) {
-				if series[m[1]] == nil {
-					series[m[1]] = map[string]bool{}
-				}
-				for _, l := range label.FindAllStringSubmatch(m[2], -1) {
-					series[m[1]][l[1]] = true
-				}
-			}
-		}
-		// The last to come: the runs have ended.
-		if series["temporal_workflow_failed_total"] != nil && series["temporal_workflow_completed_total"] != nil {
-			return series
-		}
-		if time.Now().After(enough) {
-			t.Fatalf("the runs have not ended: %v", slices.Sorted(maps.Keys(series)))
-		}
-	}
+	return series
 }
 
 // wantQuery wants a query that is well-formed and asks for what is exposed.
 func wantQuery(t *testing.T, where, query string, series map[string]map[string]bool) {
 	t.Helper()
-	query = strings.ReplaceAll(query, "$__rate_interval", "5m") // Grafana's
-	parsed, err := metricsql.Parse(query)
+	selectors, err := askedFor(query)
 	if err != nil {
 		t.Errorf("%s: %v", where, err)
-		return
 	}
-	if metricsql.IsLikelyInvalid(parsed) {
-		t.Errorf("%s: Prometheus does not take %s", where, query)
-	}
-	metricsql.VisitAll(parsed, func(e metricsql.Expr) {
-		selector, ok := e.(*metricsql.MetricExpr)
-		if !ok {
-			return
+	for _, selector := range selectors {
+		exposed, there := series[selector.Name]
+		if !there {
+			t.Errorf("%s: nothing exposes %s", where, selector.Name)
+			continue
 		}
-		for _, filters := range selector.LabelFilterss {
-			labels, there := series[filters[0].Value]
-			if !there {
-				t.Errorf("%s: nothing exposes %s", where, filters[0].Value)
-			}
-			for _, f := range filters[1:] {
-				if !labels[f.Label] {
-					t.Errorf("%s: %s has no label %s", where, filters[0].Value, f.Label)
-				}
+		for _, m := range selector.LabelMatchers {
+			if m.Name != labels.MetricName && !exposed[m.Name] {
+				t.Errorf("%s: %s has no label %s", where, selector.Name, m.Name)
 			}
 		}
-	})
+	}
 }
 
 func TestAlertsAndDashboardAskForWhatIsExposed(t *testing.T) {
 	series := exposed(t)
 
 	t.Run("alerts", func(t *testing.T) {
-		type rule struct {
-			Alert       string            `yaml:"alert"`
-			Expr        string            `yaml:"expr"`
-			For         string            `yaml:"for"`
-			Labels      map[string]string `yaml:"labels"`
-			Annotations map[string]string `yaml:"annotations"`
-		}
-		var file struct {
-			Groups []struct {
-				Name  string `yaml:"name"`
-				Rules []rule `yaml:"rules"`
-			} `yaml:"groups"`
-		}
-		decoder := yaml.NewDecoder(bytes.NewReader(readFile(t, "deploy/prometheus-rules.yml")))
-		decoder.KnownFields(true)
-		if err := decoder.Decode(&file); err != nil {
-			t.Fatal(err)
-		}
-		documented := firstColumn(t, "Alert")
 		var alerts []string
-		for _, group := range file.Groups {
-			for _, r := range group.Rules {
-				alerts = append(alerts, r.Alert)
-				wantQuery(t, r.Alert, r.Expr, series)
-				if _, err := time.ParseDuration(cmp.Or(r.For, "0s")); err != nil {
-					t.Errorf("%s: %v", r.Alert, err)
-				}
-				if r.Labels["severity"] == "" || r.Annotations["summary"] == "" {
-					t.Errorf("%s has no severity or no summary", r.Alert)
-				}
+		for _, r := range rulesOf(t, "deploy/prometheus-rules.yml") {
+			alerts = append(alerts, r.Alert)
+			wantQuery(t, r.Alert, r.Expr, series)
+			if r.Labels["severity"] == "" || r.Annotations["summary"] == "" {
+				t.Errorf("%s has no severity or no summary", r.Alert)
+			}
+			if want := "docs/operations.md#" + strings.ToLower(r.Alert); r.Annotations["runbook"] != want {
+				t.Errorf("the runbook of %s is %q", r.Alert, r.Annotations["runbook"])
 			}
 		}
-		if !slices.Equal(alerts, documented) {
+		if documented := sections(t); !slices.Equal(alerts, documented) {
 			t.Errorf("the alerts are %v, the documented ones %v", alerts, documented)
 		}
 	})
 
 	t.Run("dashboard", func(t *testing.T) {
-		var dashboard struct {
-			Panels []struct {
-				ID      int
-				Title   string
-				Type    string
-				Targets []struct{ Expr string }
-			}
-		}
-		if err := json.Unmarshal(readFile(t, "deploy/grafana-dashboard.json"), &dashboard); err != nil {
-			t.Fatal(err)
-		}
-		ids := map[int]bool{}
-		for _, panel := range dashboard.Panels {
-			if ids[panel.ID] || panel.Title == "" || (panel.Type == "row") != (len(panel.Targets) == 0) {
-				t.Errorf("panel %d, %s, is not well-formed", panel.ID, panel.Title)
-			}
-			ids[panel.ID] = true
+		for _, panel := range dashboard(t).Panels {
 			for _, target := range panel.Targets {
-				wantQuery(t, panel.Title, target.Expr, series)
+				wantQuery(t, panel.Title, asked(target.Expr), series)
 			}
-		}
-		if len(ids) == 0 {
-			t.Error("the dashboard is empty")
 		}
 	})
 
@@ -400,6 +319,23 @@ func readFile(t *testing.T, name string) []byte {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// sections returns the alerts that docs/operations.md has a section about, each of which
+// says where to look, what to do and when it is over.
+func sections(t *testing.T) []string {
+	t.Helper()
+	_, text, _ := strings.Cut(string(readFile(t, "docs/operations.md")), "\n### Alerts\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	var alerts []string
+	for _, section := range strings.Split(text, "\n#### ")[1:] {
+		alert, section, _ := strings.Cut(section, "\n")
+		alerts = append(alerts, alert)
+		if !regexp.MustCompile(`(?s)^\n[^-].*\n\n- \*\*Look\*\* .*\n- \*\*Do\*\* .*\n- \*\*Over\*\* .*`).MatchString(section) {
+			t.Errorf("the section about %s lacks something", alert)
+		}
+	}
+	return alerts
 }
 
 // firstColumn returns the code spans in the first column of the table in
