@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"go.temporal.io/sdk/client"
 
 	"sentry-temporal/cmd/internal/hook"
@@ -325,6 +327,57 @@ func TestStatusPageInABrowser(t *testing.T) {
 		}
 	})
 
+	t.Run("shows the same without script", func(t *testing.T) {
+		b := in(t)
+		b.await("document.querySelector('#deliveries .run-completed') !== null && document.querySelector('#deliveries .run-unknown') === null")
+		b.do(chromedp.Click(chromedp.ID("pause")))
+		facts := func() map[string]string {
+			all := map[string]string{}
+			for _, part := range []string{"state", "deliveries", "unverified", "routes"} {
+				all[part] = withoutTimes(value(b, chromedp.Text(chromedp.ID(part))))
+			}
+			return all
+		}
+		with := facts()
+		b.script(false)
+		t.Cleanup(func() { b.script(true) })
+		b.do(chromedp.Navigate(page))
+		for part, without := range facts() {
+			if without != with[part] || without == "" {
+				t.Errorf("%s: without script\n%s\nwith it\n%s", part, without, with[part])
+			}
+		}
+	})
+
+	t.Run("is used with the keyboard alone", func(t *testing.T) {
+		b := in(t)
+		b.await(rowCount + " > 0")
+		b.do(chromedp.Evaluate[chromedp.Void]("document.getElementById('pause').click()")) // which moves no focus
+		const reached = `(() => {
+			const at = document.activeElement;
+			if (at === document.body) return 'nothing';
+			at.dataset.reached = 'yes';
+			const shown = at.matches('.chip input') ? at.nextElementSibling : at;
+			return getComputedStyle(shown).outlineStyle === 'none' ? at.outerHTML : '';
+		})()`
+		const missed = `Array.from(document.querySelectorAll('a[href], button, input, select, summary'))
+			.filter((e) => e.checkVisibility() && e.type !== 'radio' && !e.dataset.reached).map((e) => e.outerHTML).join('\n')`
+		for range 200 {
+			b.do(chromedp.KeyEvent(kb.Tab))
+			at := value(b, chromedp.Evaluate[string](reached))
+			if at == "nothing" {
+				break
+			}
+			if at != "" {
+				t.Errorf("the focus is not to be seen on %s", at)
+			}
+		}
+		if left := value(b, chromedp.Evaluate[string](missed)); left != "" {
+			t.Errorf("the keyboard does not reach\n%s", left)
+		}
+		b.quiet()
+	})
+
 	t.Run("copies the webhook URL", func(t *testing.T) {
 		b := in(t)
 		for _, name := range []string{"clipboard-read", "clipboard-write"} {
@@ -414,6 +467,15 @@ func TestStatusPageInABrowser(t *testing.T) {
 			}
 		}
 	}
+}
+
+// withoutTimes leaves out of a text of the page what is another one a moment later,
+// and how times are written.
+func withoutTimes(text string) string {
+	for _, times := range []string{`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`, `(\d+ \w+ )?\d\d:\d\d:\d\d`, `\d+ (s|min) ago`} {
+		text = regexp.MustCompile(times).ReplaceAllString(text, "(time)")
+	}
+	return strings.Join(strings.Fields(text), " ")
 }
 
 // keyOf is the key that a workflow ID ends in.

@@ -279,6 +279,38 @@ func TestARowShowsTheStateOfEachRun(t *testing.T) {
 	}
 }
 
+// A row is made once for all who look, until something changes.
+func TestARowFollowsWhatChanges(t *testing.T) {
+	states := map[string]admin.RunState{"run-a": {Status: admin.RunRunning, Asked: time.Now()}}
+	known := journal.Known{State: journal.Pending, ID: 7}
+	w := newWatched(t, nil, withRuns(states), func(o *admin.Options) {
+		o.Status.Look = func(string, string) (journal.Known, bool) { return known, true }
+		o.Status.RunProblems = func() []admin.NamespaceState {
+			return []admin.NamespaceState{{Namespace: "default", Problem: "may not <list>"}}
+		}
+	})
+	found(t, w)
+	w.recent.Observe(t.Context(), web.Delivery{Time: time.Now(), Verified: true, RequestID: "k", Key: "k", Integration: "sentry", Event: "sentry.issue.created", Outcome: "accepted", Status: 202})
+	shows := func(words ...string) {
+		t.Helper()
+		has(t, strings.Join(rows(w.page(t, "")), ""), words...)
+	}
+	shows("run-running", ">accepted<")
+	known = journal.Known{State: journal.Parked, ID: 7, Code: journal.TooLarge}
+	states["run-a"] = admin.RunState{Status: admin.RunFailed, Reason: "boom", Asked: time.Now()}
+	shows("run-failed", "boom", ">parked<")
+	states["run-a"] = admin.RunState{Status: admin.RunRunning, Asked: time.Now().Add(-time.Hour)}
+	shows("as of")
+	for i := range 450 { // those that are forgotten
+		w.recent.Observe(t.Context(), web.Delivery{Time: time.Now(), Verified: true, RequestID: fmt.Sprint("later-", i), Integration: "sentry", Outcome: "refused"})
+		if i%100 == 0 {
+			shows(fmt.Sprint("later-", i))
+		}
+	}
+	shows("later-449", "later-250")
+	has(t, w.page(t, ""), "The state of runs in default is not known: may not &lt;list&gt;")
+}
+
 // Which workflows want something of the resource, of a delivery that none wants.
 func TestARowThatIsIgnoredTellsWhatIsWanted(t *testing.T) {
 	state := &routes.State{Routes: []routes.Route{

@@ -79,7 +79,7 @@ var (
 	scriptText string
 
 	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-		"bytes": sizeText, "size": func(n int) string { return sizeText(int64(n)) }, "took": tookText, "age": ageText, "breakable": breakable, "words": wordsOf, "pageOf": pageOf, "issue": issueOf, "lines": linesOf,
+		"bytes": sizeText, "size": func(n int) string { return sizeText(int64(n)) }, "took": tookText, "age": ageText, "breakable": breakable, "words": wordsOf, "pageOf": pageOf, "placeName": nameOf, "issue": issueOf, "lines": linesOf,
 	}).ParseFS(statusFiles, "status/shared.html", "status/page.html", "status/tiles.html", "status/integrations.html", "status/kept.html", "status/keptpage.html", "status/develop.html", "status/deliveries.html", "status/delivery.html", "status/unverified.html"))
 
 	// pagePolicy lets the page use its own style and script and ask where it
@@ -98,6 +98,7 @@ type statusPage struct {
 	Status
 	admin *admin
 	wait  glance
+	rows  rows
 }
 
 // page is what the template is filled with.
@@ -119,7 +120,9 @@ type page struct {
 	Develop      *develop       // nil but in a development stack
 	Told         *told          // of a change that was just made; nil if none was
 	Found        found
-	Outcomes     []Meaning // the legend
+	Rows         []template.HTML  // of the deliveries that are found
+	Untold       []NamespaceState // of the runs there nothing is told
+	Outcomes     []Meaning        // the legend
 	RunStates    []Meaning
 	Instance     string
 }
@@ -182,6 +185,9 @@ func (s *statusPage) show(c *gin.Context) {
 			Last:        s.Recent.lastOf(integration.Name),
 		})
 	}
+	if s.RunProblems != nil {
+		p.Untold = s.RunProblems()
+	}
 	p.Routes = s.Routes()
 	for _, w := range p.Routes.Warnings {
 		p.Warnings = append(p.Warnings, config.Problem{Variable: "ROUTES_FILE", Text: w.String()})
@@ -207,6 +213,11 @@ func (s *statusPage) show(c *gin.Context) {
 	p.Told = toldOf(c.Request.URL.Query())
 	if p.Journal.Pending > 0 && s.admin.Journal != nil {
 		p.Waiting = s.waiting()
+	}
+	var err error
+	if p.Rows, err = s.rows.of(p.Found.Deliveries); err != nil {
+		s.admin.fail(c, err)
+		return
 	}
 	var text bytes.Buffer
 	if err := pageTemplate.ExecuteTemplate(&text, "page.html", p); err != nil {
