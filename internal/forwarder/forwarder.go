@@ -286,7 +286,7 @@ func (f *Forwarder) Run(ctx context.Context) {
 				return
 			}
 			for _, e := range entries {
-				read = e.ID
+				read = e.Position
 				q.add(e)
 			}
 		}

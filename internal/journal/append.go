@@ -2,12 +2,14 @@ package journal
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/seglog"
 	"sentry-temporal/internal/sentry"
 )
 
@@ -75,44 +77,38 @@ func (j *Journal) append(ctx context.Context, a Arrival) (Receipt, error) {
 			return Receipt{}, ErrClosed
 		}
 		at, key, known := j.find(id, a.Envelope)
-		switch {
-		case !known || j.arriving[at] == nil && (again || j.unsure(at)):
-			c := &claim{identity: id, ended: make(chan struct{})}
+		c := j.arriving[at]
+		if c == nil && (!known || again) {
+			c = &claim{identity: id, ended: make(chan struct{})}
 			j.arriving[at] = c
 			j.mu.Unlock()
 			a.Envelope.IdempotencyKey = key
 			return j.enter(ctx, a, at, c)
-		case j.arriving[at] != nil:
-			c := j.arriving[at]
-			j.mu.Unlock()
-			return j.follow(ctx, a, at, key, c)
 		}
-		if done, ok := j.memory.ran[at]; ok {
-			j.mu.Unlock()
+		done, isDone := j.memory.ran[at]
+		e := j.index.lookup(at)
+		var kept uint64
+		if e != nil {
+			kept = e.id
+		}
+		j.mu.Unlock()
+		switch {
+		case c != nil:
+			return j.follow(ctx, a, at, key, c)
+		case isDone:
 			return Receipt{Key: key, Runs: done.unpack()}, nil
 		}
-		pending, isPending := j.index.sequences[at]
-		parked := j.index.parkedIDs[at]
-		j.mu.Unlock()
-		if !isPending {
-			kept, err := j.readParked(parked)
-			switch {
-			case err == nil:
-				return Receipt{Key: key, Operations: kept.Operations}, nil
-			case errors.Is(err, ErrNotFound):
-				continue // it was put back or discarded meanwhile
-			}
+		k, h, err := j.read(kept)
+		switch {
+		case errors.Is(err, ErrNotFound): // it is done or discarded by now
+			continue
+		case err != nil:
 			again = true
 			continue
+		case k.parked != 0:
+			kept = 0
 		}
-		d, err := j.Read(pending)
-		switch {
-		case err == nil:
-			return Receipt{Key: key, Operations: d.Operations, ID: pending}, nil
-		case errors.Is(err, ErrNotFound):
-			continue // it is done or parked by now
-		}
-		again = true
+		return Receipt{Key: key, Operations: h.Operations, ID: kept}, nil
 	}
 	return Receipt{}, ctx.Err()
 }
@@ -144,7 +140,7 @@ func (j *Journal) follow(ctx context.Context, a Arrival, at digest, key string, 
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.memory.add(at, ran{identity: c.identity, runs: pack(runs)}, 0)
+	j.memory.add(at, ran{identity: c.identity, runs: pack(runs)})
 	if !c.over {
 		c.receipt = Receipt{Key: key, Operations: operations, Runs: runs}
 	}
@@ -178,19 +174,11 @@ func (j *Journal) identityAt(at digest) (identity, bool) {
 	if c := j.arriving[at]; c != nil {
 		return c.identity, true
 	}
-	if seq, ok := j.index.sequences[at]; ok {
-		return j.index.pending[seq].identity, true
-	}
-	if seq, ok := j.index.parkedIDs[at]; ok {
-		return j.index.parked[seq].identity, true
+	if e := j.index.lookup(at); e != nil {
+		return e.identity, true
 	}
 	done, ok := j.memory.ran[at]
 	return done.identity, ok
-}
-
-// unsure reports whether the delivery is in the file, but perhaps not on disk.
-func (j *Journal) unsure(at digest) bool {
-	return j.index.pending[j.index.sequences[at]].unsure
 }
 
 // enter makes the delivery of c durable, or has it done instead.
@@ -234,7 +222,7 @@ func (j *Journal) enter(ctx context.Context, a Arrival, at digest, c *claim) (Re
 	c.left = true
 	switch {
 	case instead:
-		j.memory.add(at, ran{identity: c.identity, runs: pack(runs)}, 0)
+		j.memory.add(at, ran{identity: c.identity, runs: pack(runs)})
 		if !c.over {
 			c.receipt.Runs = runs
 		}
@@ -251,55 +239,46 @@ func (j *Journal) enter(ctx context.Context, a Arrival, at digest, c *claim) (Re
 
 // keep has the delivery written and waits for that.
 func (j *Journal) keep(ctx context.Context, a Arrival, at digest, c *claim) error {
-	received := time.Now()
-	header := arrival{
-		Received: received.UTC(), Envelope: a.Envelope, Identity: c.identity, About: aboutOf(a.Subject),
-		Operations: c.receipt.Operations, Trace: j.inject(ctx),
-	}
-	record, err := header.seal()
-	if err != nil {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		c.settled = true
-		return err
-	}
+	body := a.Envelope.Body
+	a.Envelope.Body = ""
+	h := head{Envelope: a.Envelope, About: aboutOf(a.Subject), Operations: c.receipt.Operations, Trace: j.inject(ctx)}
+	text, err := json.Marshal(h)
 	integration := a.Envelope.IntegrationID
-	e := entry{
-		delivery: at, identity: c.identity, received: received, size: int64(len(record)),
-		of: Group{Integration: integration, Namespaces: NamespacesOf(header.Operations), Project: header.About.Project},
+	k := kept{
+		received: time.Now().UnixNano(), identity: c.identity, delivery: at, head: text,
+		group: Group{integration, NamespacesOf(h.Operations), h.About.Project}.encode(),
 	}
-	var seq uint64
-	ch := &change{size: e.size}
-	ch.do = func(b buckets) (err error) {
-		if seq, err = b.pending.NextSequence(); err != nil {
-			return err
-		}
-		return b.put(b.pending, seq, record)
-	}
-	ch.done = func(kept bool) {
+	ch := &change{payload: append(k.encode(len(body)), body...), enters: true, grows: true, pending: 1}
+	ch.done = func(at seglog.Place, err error) error {
 		c.settled = true
-		if kept {
-			e.unsure = ch.err != nil
+		if err == nil {
+			k.id = order.Uint64(ch.payload[1:])
 			if a.Entered != nil {
-				a.Entered(seq)
+				a.Entered(k.id)
 			}
-			j.index.add(seq, e)
+			j.index.put(entry{
+				delivery: k.delivery, identity: k.identity, id: k.id, position: k.id, received: k.received,
+				group: j.index.groupOf(k.group), at: at, first: at.Segment.Number(),
+			}, "")
 			j.signal()
 		} else {
-			j.held[integration] -= e.size
+			j.held[integration] -= ch.size()
 		}
 		switch {
-		case ch.err == nil && !c.over: // else it was done instead, and others read the receipt
-			c.receipt.ID = seq
-			j.end(at, c, nil)
+		case err == nil && !c.over: // else it was done instead, and others read the receipt
+			c.receipt.ID = k.id
+			j.end(k.delivery, c, nil)
 		case c.left:
-			j.end(at, c, ch.err)
+			j.end(k.delivery, c, err)
 		}
+		return err
 	}
 
 	j.mu.Lock()
-	err = ErrFull
-	if j.room(integration, e.size) {
+	if err == nil && !j.room(integration, ch.size()) {
+		err = ErrFull
+	}
+	if err == nil {
 		err = j.enqueue(ch)
 	}
 	if err != nil {
@@ -307,7 +286,7 @@ func (j *Journal) keep(ctx context.Context, a Arrival, at digest, c *claim) erro
 		j.mu.Unlock()
 		return err
 	}
-	j.held[integration] += e.size
+	j.held[integration] += ch.size()
 	j.mu.Unlock()
 	if err = ch.wait(ctx); err == nil {
 		return nil
@@ -316,7 +295,7 @@ func (j *Journal) keep(ctx context.Context, a Arrival, at digest, c *claim) erro
 	defer j.mu.Unlock()
 	if at := slices.Index(j.queue, ch); at >= 0 { // nobody has begun to write it, and nobody waits for it any more
 		j.queue = slices.Delete(j.queue, at, at+1)
-		j.held[integration] -= e.size
+		j.held[integration] -= ch.size()
 		c.settled = true
 	}
 	return err

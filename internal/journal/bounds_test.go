@@ -1,12 +1,11 @@
 package journal
 
 import (
-	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
+
+	"sentry-temporal/internal/seglog"
 )
 
 // recordSize is what a delivery of this key and size takes, on the clock of a
@@ -51,7 +50,7 @@ func TestAJournalIsReadyWithExactlyTheRoomThatItNeeds(t *testing.T) {
 func TestAParkedDeliveryReservesExactlyWhatItMayTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const reason = "reason"
-		reserved := recordSize(t, "a", 1000) + parkingSize + 2*int64(len(reason))
+		reserved := recordSize(t, "a", 1000) + int64(len(Refused)+len(reason))
 		for room, want := range map[int64]error{reserved: nil, reserved - 1: ErrFull} {
 			j := openJournal(t, t.TempDir(), Options{MaxBytes: 4 * room})
 			must(t, appendTo(t.Context(), j, deliveryOfSize("a", 1000)))
@@ -71,77 +70,14 @@ func TestACommitTakesExactlyWhatItMay(t *testing.T) {
 	equal(t, gathered(t, 5, size+1), []int{1, 1, 1, 1, 1})
 }
 
-// transactions returns how many transactions it took to salvage deliveries that
-// take so many bytes each.
-func transactions(t *testing.T, n int, each int64) uint64 {
-	t.Helper()
-	dir, to := t.TempDir(), filepath.Join(t.TempDir(), fileName)
-	synctest.Test(t, func(t *testing.T) {
-		j := openJournal(t, dir, Options{})
-		for _, key := range keys(n) {
-			must(t, appendTo(t.Context(), j, deliveryOfSize(key, sizeOf(t, key, each))))
-		}
-		must(t, j.Close())
-	})
-	salvaged, _, err := salvage(filepath.Join(dir, fileName), to)
-	must(t, err)
-	equal(t, salvaged, n)
-	data, err := os.ReadFile(to)
-	must(t, err)
-	m, _ := readMeta(bytes.NewReader(data))
-	return m.tx
-}
-
-func TestSalvageHoldsNoMoreThanABatch(t *testing.T) {
-	one := transactions(t, 1, 1000)
-	equal(t, transactions(t, 4, maxBatchBytes/4), one)
-	equal(t, transactions(t, 4, maxBatchBytes/4+1), one+1)
-}
-
 func TestAGroupIsForgottenWithItsLast(t *testing.T) {
-	x := newIndex()
-	for seq := range uint64(6) {
-		x.add(seq, entry{delivery: digestOf("", fmt.Sprint(seq)), of: Group{Project: fmt.Sprint(seq % 2)}})
+	x, at := newIndex(), seglog.Place{Segment: &seglog.Segment{}}
+	for id := range uint64(6) {
+		group := x.groupOf(Group{Project: fmt.Sprint(id % 2)}.encode())
+		x.put(entry{id: id + 1, position: id + 1, delivery: digestOf("", fmt.Sprint(id)), group: group, at: at}, "")
 	}
-	for seq, left := range []int{2, 2, 2, 2, 1, 0} {
-		x.remove(uint64(seq))
+	for id, left := range []int{2, 2, 2, 2, 1, 0} {
+		x.drop(uint64(id) + 1)
 		equal(t, len(x.groups), left)
 	}
-}
-
-// What a page says of itself is not believed.
-func TestAPageThatReachesTooFarIsDamage(t *testing.T) {
-	sound := journalFile(t, 20)
-	last := len(sound) / pageSize
-	for name, change := range map[string]func(p page, id int){
-		"by one page":   func(p page, id int) { p[12] = byte(last - id) },
-		"by many pages": func(p page, id int) { p[12] = byte(last - id + 3) },
-		"by its value":  func(p page, _ int) { p[pageHeader+15] = 0x7f },
-	} {
-		t.Run(name, func(t *testing.T) {
-			damaged := 0
-			for id := 2; id < last; id++ {
-				data := bytes.Clone(sound)
-				p := page(data[id*pageSize : (id+1)*pageSize])
-				if p.kind() != leafPage || p.count() == 0 {
-					continue
-				}
-				change(p, id)
-				if inspect(bytes.NewReader(data), int64(len(data)), func([]byte, uint64, []byte) error { return nil }) != nil {
-					damaged++
-				}
-			}
-			within(t, damaged, 5, last) // those that are in use
-		})
-	}
-}
-
-func TestWhatIsNotSalvagedIsNotPending(t *testing.T) {
-	data := journalFile(t, 10)
-	flip(data, `"key":"key-000004"`)
-	dir := t.TempDir()
-	write(t, dir, data[:len(data)-1])
-	j := openJournal(t, dir, Options{})
-	equal(t, len(setAside(t, dir)), 1)
-	equal(t, j.Stats().Pending, len(pendingKeys(t, j)))
 }

@@ -138,28 +138,19 @@ func TestDeliveriesThatAreDoneMeanwhileDoNotEndABulkChange(t *testing.T) {
 }
 
 func TestARepetitionOfWhatCannotBeReadAnyMoreEnters(t *testing.T) {
-	data := journalFile(t, 3)
-	flip(data, `"key":"key-000001"`)
 	for _, state := range []State{Pending, Parked} {
 		dir := t.TempDir()
-		write(t, dir, data)
 		j := openJournal(t, dir, Options{})
-		// The index does not know that the page has gone bad since.
-		env := deliveryOfSize("key-000001", 2000)
-		j.mu.Lock()
-		p := j.index.pending[2]
-		p.delivery, p.identity = digestOf("sentry", "key-000001"), identityOf(env)
-		j.index.pending[2] = p
-		j.index.sequences[p.delivery] = 2
-		j.mu.Unlock()
+		appendAll(t, j, keys(3)...)
 		if state == Parked {
-			must(t, j.ParkFor(t.Context(), 2, Damaged, "reason"))
+			park(t, j, 2, "reason")
 		}
-		receipt := received(t, j, env)
+		flip(t, dir, `"key":"key-000001"`)
+		receipt := received(t, j, deliveryOf("key-000001"))
 		equal(t, receipt.Entered, true)
 		equal(t, receipt.Key, "key-000001")
 		d, err := j.Read(receipt.ID)
 		must(t, err)
-		equal(t, d.Envelope, env)
+		equal(t, d.Envelope, deliveryOf("key-000001"))
 	}
 }

@@ -11,12 +11,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/seglog"
 	"sentry-temporal/internal/sentry"
 )
 
@@ -167,7 +171,7 @@ func only(state State, id uint64) Filter { return Filter{State: state, IDs: []ui
 func forwardAll(ctx context.Context, j *Journal, start func(sentry.Envelope) (enough bool)) {
 	for after := uint64(0); ; {
 		for _, e := range j.Entries(after, 100) {
-			after = e.ID
+			after = e.Position
 			d, err := j.Read(e.ID)
 			switch {
 			case errors.Is(err, ErrDamaged):
@@ -226,20 +230,78 @@ func pendingKeys(t testing.TB, j *Journal) []string {
 // setAside returns the files that were damaged.
 func setAside(t testing.TB, dir string) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, fileName+".damaged-*"))
+	files, err := filepath.Glob(filepath.Join(dir, "damaged-*"))
 	must(t, err)
 	return files
 }
 
-// copyJournal copies the file of a journal to a new directory, as a process
-// that is killed at this moment leaves it.
+// segments returns the files of a journal, in their order.
+func segments(t testing.TB, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "journal-*.log"))
+	must(t, err)
+	slices.Sort(files)
+	return files
+}
+
+// copyJournal copies the files of a journal to a new directory, as a process
+// that is killed at this moment leaves them.
 func copyJournal(t testing.TB, dir string) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(dir, fileName))
-	must(t, err)
 	to := t.TempDir()
-	path := filepath.Join(to, fileName)
-	must(t, os.WriteFile(path, bytes.TrimRight(data, "\x00"), 0o600))
-	must(t, os.Truncate(path, int64(len(data))))
+	for _, from := range segments(t, dir) {
+		data, err := os.ReadFile(from)
+		must(t, err)
+		path := filepath.Join(to, filepath.Base(from))
+		must(t, os.WriteFile(path, bytes.TrimRight(data, "\x00"), 0o600))
+		must(t, os.Truncate(path, int64(len(data))))
+	}
 	return to
 }
+
+// faulty is a disk on which nothing can be written while it is broken, and nothing
+// new made while it is full.
+type faulty struct {
+	seglog.Disk
+	broken, full atomic.Bool
+}
+
+// openFaulty opens a journal on a disk that can be broken.
+func openFaulty(t testing.TB, dir string, o Options) (*Journal, *faulty) {
+	t.Helper()
+	d, err := seglog.OpenDirectory(dir)
+	must(t, err)
+	t.Cleanup(func() { _ = d.Close() })
+	f := &faulty{Disk: d}
+	o.disk = f
+	return openJournal(t, dir, o), f
+}
+
+func (f *faulty) fault() error {
+	if f.broken.Load() {
+		return syscall.EIO
+	}
+	return nil
+}
+
+func (f *faulty) Create(name string, size int64) (seglog.File, error) {
+	if f.full.Load() {
+		return nil, syscall.ENOSPC
+	}
+	file, err := f.Disk.Create(name, size)
+	return faultyFile{file, f}, errors.Join(err, f.fault())
+}
+
+func (f *faulty) Open(name string) (seglog.File, error) {
+	file, err := f.Disk.Open(name)
+	return faultyFile{file, f}, err
+}
+
+func (f *faulty) Sync() error { return errors.Join(f.Disk.Sync(), f.fault()) }
+
+type faultyFile struct {
+	seglog.File
+	disk *faulty
+}
+
+func (f faultyFile) Sync() error { return errors.Join(f.File.Sync(), f.disk.fault()) }

@@ -3,10 +3,10 @@ package journal
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"slices"
 	"strings"
 
+	"sentry-temporal/internal/seglog"
 	"sentry-temporal/internal/sentry"
 )
 
@@ -21,18 +21,6 @@ func identityOf(env sentry.Envelope) identity {
 	_, _ = h.Write([]byte{0})
 	_, _ = h.Write([]byte(env.Body))
 	return identity(h.Sum(nil)[:len(identity{})])
-}
-
-// MarshalText implements [encoding.TextMarshaler].
-func (i identity) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, i[:]), nil }
-
-// UnmarshalText implements [encoding.TextUnmarshaler].
-func (i *identity) UnmarshalText(text []byte) error {
-	if hex.DecodedLen(len(text)) != len(i) {
-		return fmt.Errorf("identity of %d digits", len(text))
-	}
-	_, err := hex.Decode(i[:], text)
-	return err
 }
 
 // keys returns the idempotency keys that a delivery may have, the first free
@@ -66,9 +54,11 @@ type Ran struct {
 
 // ran is a delivery whose runs are started.
 type ran struct {
+	id       uint64 // 0 for one that was never kept
 	identity identity
-	runs     string // packed: 100,000 of them stay in memory
-	place    int    // in the order of the memory
+	runs     string       // packed: 100,000 of them stay in memory
+	turn     int          // in the order of the memory
+	at       seglog.Place // of its record; zero before it is written
 }
 
 func pack(runs []Ran) string {
@@ -94,57 +84,47 @@ func (r ran) unpack() []Ran {
 	return runs
 }
 
-// doneRecord is the record of a delivery that is done, so that it is known after a restart.
-type doneRecord struct {
-	At       identity `json:"at"` // a digest
-	Identity identity `json:"identity"`
-	Runs     string   `json:"runs"`
-}
-
-func (r ran) seal(at digest) ([]byte, error) {
-	return seal(doneRecord{At: identity(at), Identity: r.identity, Runs: r.runs}, "")
-}
-
-func unsealDone(record []byte) (at digest, r ran, err error) {
-	var d doneRecord
-	if _, err := unseal(record, &d); err != nil {
-		return digest{}, ran{}, err
-	}
-	return digest(d.At), ran{identity: d.Identity, runs: d.Runs}, nil
-}
-
 // memory knows the deliveries that were done last.
 type memory struct {
 	ran   map[digest]ran
-	order []remembered // a ring once it is full
+	order []digest // a ring once it is full
 	next  int
 }
 
-// remembered is a delivery in a memory: the record with this ID says so in the
-// file, 0 for none.
-type remembered struct {
-	at digest
-	id uint64
-}
-
-// add remembers r, of which the record id is, and returns the ID of a record that
-// is of no use any more, or 0.
-func (m *memory) add(at digest, r ran, id uint64) (obsolete uint64) {
+// add remembers r. Its record, or that of one that is forgotten for it, is of no use
+// any more.
+func (m *memory) add(at digest, r ran) {
 	before, there := m.ran[at]
 	switch {
 	case there:
-		r.place = before.place
-		obsolete = m.order[r.place].id
+		r.turn = before.turn
 	case len(m.order) < maxMemory:
-		r.place = len(m.order)
-		m.order = append(m.order, remembered{})
+		r.turn = len(m.order)
+		m.order = append(m.order, at)
 	default:
-		r.place = m.next
+		r.turn = m.next
 		m.next = (m.next + 1) % maxMemory
-		obsolete = m.order[r.place].id
-		delete(m.ran, m.order[r.place].at)
+		before = m.ran[m.order[r.turn]]
+		delete(m.ran, m.order[r.turn])
+		m.order[r.turn] = at
 	}
-	m.order[r.place] = remembered{at, id}
+	release(before.at)
 	m.ran[at] = r
-	return obsolete
+}
+
+// written notes where the record of a delivery is, if that is still remembered.
+func (m *memory) written(at digest, id uint64, record seglog.Place) {
+	if r, ok := m.ran[at]; ok && r.id == id {
+		release(r.at)
+		r.at = record
+		record.Segment.Use += int64(record.Size)
+		m.ran[at] = r
+	}
+}
+
+// release notes that a record is of no use any more.
+func release(p seglog.Place) {
+	if p.Segment != nil {
+		p.Segment.Use -= int64(p.Size)
+	}
 }

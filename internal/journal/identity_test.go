@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/seglog"
 	"sentry-temporal/internal/sentry"
 )
 
@@ -132,13 +133,16 @@ func TestDifferentBodiesAtOnceUnderOneKeyAreAllKept(t *testing.T) {
 }
 
 func TestMemoryOfWhatWasStartedIsBounded(t *testing.T) {
-	m := memory{ran: map[digest]ran{}}
+	m, segment := memory{ran: map[digest]ran{}}, &seglog.Segment{}
 	for i := range maxMemory + 10 {
-		obsolete := m.add(digestOf("", fmt.Sprint(i)), ran{}, uint64(2*i+1))
-		equal(t, obsolete, uint64(2*max(0, i+1-maxMemory)))
-		equal(t, m.add(digestOf("", fmt.Sprint(i)), ran{}, uint64(2*i+2)), uint64(2*i+1)) // again
+		at := digestOf("", fmt.Sprint(i))
+		for id := range uint64(2) { // again
+			m.add(at, ran{id: id + 1})
+			m.written(at, id+1, seglog.Place{Segment: segment, Size: 1})
+		}
 	}
 	equal(t, len(m.ran), maxMemory)
+	equal(t, segment.Use, int64(maxMemory))
 	for i, there := range map[int]bool{0: false, 9: false, 10: true, maxMemory + 9: true} {
 		_, ok := m.ran[digestOf("", fmt.Sprint(i))]
 		equal(t, ok, there)
@@ -170,24 +174,4 @@ func TestWhatCannotBeKeptIsDoneInstead(t *testing.T) {
 	equal(t, again, Receipt{Key: "b", Runs: ran})
 	equal(t, calls, 2)
 	equal(t, j.Stats().Pending, 1)
-}
-
-// The file remembers no more than the memory does.
-func TestWhatIsForgottenIsTakenOutOfTheFile(t *testing.T) {
-	dir := t.TempDir()
-	j := openJournal(t, dir, Options{})
-	ran := []Ran{{Namespace: "default", WorkflowID: "triage:sentry:a", RunID: "run-1"}}
-	j.Done(received(t, j, deliveryOf("a")).ID, ran)
-	must(t, j.Sync())
-	j.mu.Lock()
-	for n := len(j.memory.order); n < maxMemory; n++ { // as if others had come after it
-		j.memory.order = append(j.memory.order, remembered{})
-	}
-	j.mu.Unlock()
-	j.Done(received(t, j, deliveryOf("b")).ID, ran)
-	must(t, j.Close())
-
-	j = openJournal(t, dir, Options{})
-	equal(t, received(t, j, deliveryOf("b")).Runs, ran)
-	equal(t, received(t, j, deliveryOf("a")).Entered, true)
 }

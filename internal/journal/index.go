@@ -1,154 +1,241 @@
 package journal
 
 import (
+	"cmp"
+	"iter"
 	"slices"
 	"strings"
 	"time"
 
-	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/seglog"
 )
 
-// Group is what deliveries are told apart by when they are forwarded.
-type Group struct {
-	Integration string
-	Namespaces  string // those of the operations, see [NamespacesOf]; empty for a record without a plan
-	Project     string // slug; empty where unknown
+// entry is what is known of a delivery without reading it.
+type entry struct {
+	delivery digest
+	identity identity
+	id       uint64 // of the delivery; 0 for one that is not kept any more
+	position uint64 // in the queue
+	received int64  // Unix nanoseconds
+	group    *group
+	at       seglog.Place
+	first    uint32 // number of the first segment that may have a record of it
+	parked   bool
 }
 
-// NamespacesOf returns the namespaces of operations, in their order and a line each:
-// a [Group] has to be comparable.
-func NamespacesOf(operations []routes.Operation) string {
-	namespaces := make([]string, len(operations))
-	for i, o := range operations {
-		namespaces[i] = o.Namespace
+// held is what it takes of the room for pending ones.
+func (e *entry) held() int64 {
+	if e.parked {
+		return 0
 	}
-	return strings.Join(namespaces, "\n")
+	return int64(e.at.Size)
 }
 
-// namespaces returns the namespaces of the operations, "" if there is none.
-func (g Group) namespaces() []string { return strings.Split(g.Namespaces, "\n") }
-
-// group is a Group with the number of pending entries that have it.
+// group is a Group with the number of entries that have it.
 type group struct {
 	Group
+	key        string
 	namespaces []string // once for all entries
 	entries    int
 }
 
-// entry is what is known of a record without reading it.
-type entry struct {
-	delivery digest // zero for a damaged record
-	identity identity
-	received time.Time
-	size     int64
-	of       Group
-	unsure   bool // in the file, but perhaps not on disk
+// block is some entries, ascending by position.
+type block struct {
+	entries []entry
+	kept    int
 }
 
-// pendingEntry is an entry whose group is shared.
-type pendingEntry struct {
-	entry
-	group *group
-}
+const (
+	blockSize  = 256  // entries of a block that is full; some more where others were put between
+	fewEntries = 4096 // for which it is not worth making maps anew
+)
 
-// parkedEntry is an entry of the whole parked record.
-type parkedEntry struct {
-	entry
-	code Code
-}
-
-// index knows the records in the file by their sequence numbers, in about 250
-// bytes each. It lacks those that are forwarded and not deleted yet.
+// index knows the deliveries that are kept, in about 120 bytes each, and no more than
+// twice that while they go in any order.
 type index struct {
-	pending      map[uint64]pendingEntry
-	sequences    map[digest]uint64 // of pending ones
-	order        []uint64          // ascending; all of pending, and some that were
-	last         uint64            // the highest ever added
-	pendingBytes int64
-	groups       map[Group]*group
+	blocks []block           // none is empty
+	moved  map[uint64]uint64 // position by ID, where those differ
+	ids    map[uint64]uint64 // by the first half of the delivery; of two that share it the later one is known
+	codes  map[uint64]Code   // by ID, of parked ones
+	groups map[string]*group // by its key
+	begin  uint64            // none before this position is pending
+	most   int               // entries there were since the maps were made
 
-	parked      map[uint64]parkedEntry
-	parkedIDs   map[digest]uint64
-	parkedBytes int64
+	pending, parked           int
+	pendingBytes, parkedBytes int64
 }
 
 func newIndex() index {
-	return index{
-		pending:   make(map[uint64]pendingEntry),
-		sequences: make(map[digest]uint64),
-		groups:    make(map[Group]*group),
-		parked:    make(map[uint64]parkedEntry),
-		parkedIDs: make(map[digest]uint64),
-	}
+	return index{moved: map[uint64]uint64{}, ids: map[uint64]uint64{}, codes: map[uint64]Code{}, groups: map[string]*group{}}
 }
 
-// add adds a pending record; seq is higher than those before.
-func (x *index) add(seq uint64, e entry) {
-	g := x.groups[e.of]
-	if g == nil {
-		g = &group{Group: e.of, namespaces: e.of.namespaces()}
-		x.groups[e.of] = g
+// locate returns where the entry with this position is, or belongs.
+func (x *index) locate(position uint64) (b, i int) {
+	b, _ = slices.BinarySearchFunc(x.blocks, position, func(b block, position uint64) int {
+		return cmp.Compare(b.entries[len(b.entries)-1].position, position)
+	})
+	if b < len(x.blocks) {
+		i, _ = slices.BinarySearchFunc(x.blocks[b].entries, position, func(e entry, position uint64) int { return cmp.Compare(e.position, position) })
 	}
-	g.entries++
-	e.of = Group{} // that of g, once for all
-	x.pending[seq] = pendingEntry{e, g}
-	x.sequences[e.delivery] = seq
-	x.order = append(x.order, seq)
-	x.last = seq
-	x.pendingBytes += e.size
+	return b, i
 }
 
-// remove removes a pending record and returns it, if there was one.
-func (x *index) remove(seq uint64) (e entry, ok bool) {
-	p, ok := x.pending[seq]
+// find returns the entry of a delivery, or nil. It is valid until the next change.
+func (x *index) find(id uint64) *entry {
+	position, ok := x.moved[id]
 	if !ok {
+		position = id
+	}
+	b, i := x.locate(position)
+	if b == len(x.blocks) || id == 0 || x.blocks[b].entries[i].id != id {
+		return nil
+	}
+	return &x.blocks[b].entries[i]
+}
+
+// lookup is find by integration and key.
+func (x *index) lookup(delivery digest) *entry {
+	if e := x.find(x.ids[order.Uint64(delivery[:])]); e != nil && e.delivery == delivery {
+		return e
+	}
+	return nil
+}
+
+// from returns the entries from a position on, in their order.
+func (x *index) from(position uint64) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for b, i := x.locate(position); b < len(x.blocks); b, i = b+1, 0 {
+			for ; i < len(x.blocks[b].entries); i++ {
+				if e := &x.blocks[b].entries[i]; e.id != 0 && !yield(e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// groupOf returns the group that key, of a kept, stands for.
+func (x *index) groupOf(key []byte) *group {
+	g := x.groups[string(key)]
+	if g == nil {
+		g = &group{Group: decodeGroup(key), key: string(key)}
+		g.namespaces = strings.Split(g.Namespaces, "\n")
+		x.groups[g.key] = g
+	}
+	return g
+}
+
+// put adds an entry, or puts it in the place of that of the same delivery.
+func (x *index) put(e entry, code Code) {
+	if before := x.find(e.id); before != nil {
+		e.first = min(e.first, before.first)
+		x.groups[e.group.key] = e.group // should it have been the last of them
+		e.group.entries++
+		x.drop(e.id)
+		e.group.entries--
+	}
+	x.groups[e.group.key] = e.group
+	e.group.entries++
+	e.at.Segment.Entries++
+	e.at.Segment.Use += int64(e.at.Size)
+	x.ids[order.Uint64(e.delivery[:])] = e.id
+	if e.position != e.id {
+		x.moved[e.id] = e.position
+	}
+	if e.parked {
+		x.codes[e.id] = code
+		x.parked++
+		x.parkedBytes += int64(e.at.Size)
+	} else {
+		x.begin = min(x.begin, e.position)
+		x.pending++
+		x.pendingBytes += int64(e.at.Size)
+	}
+	x.most = max(x.most, x.pending+x.parked)
+	x.insert(e)
+}
+
+func (x *index) insert(e entry) {
+	b, i := x.locate(e.position)
+	if last := len(x.blocks) - 1; b > last {
+		if last < 0 || len(x.blocks[last].entries) >= blockSize {
+			x.blocks = append(x.blocks, block{})
+			last++
+		}
+		b, i = last, len(x.blocks[last].entries)
+	}
+	at := &x.blocks[b]
+	at.kept++
+	if i < len(at.entries) && at.entries[i].position == e.position { // that is not kept any more
+		at.entries[i] = e
+		return
+	}
+	at.entries = slices.Insert(at.entries, i, e)
+	if len(at.entries) >= 2*blockSize {
+		second := compact(at.entries[blockSize:])
+		*at = compact(at.entries[:blockSize])
+		x.blocks = slices.Insert(x.blocks, b+1, second)
+		x.blocks = slices.DeleteFunc(x.blocks, func(b block) bool { return b.kept == 0 })
+	}
+}
+
+// compact returns a block of those among entries that are kept.
+func compact(entries []entry) block {
+	left := make([]entry, 0, len(entries))
+	for _, e := range entries {
+		if e.id != 0 {
+			left = append(left, e)
+		}
+	}
+	return block{slices.Clip(slices.Clone(left)), len(left)}
+}
+
+// drop removes a delivery and returns its entry, if there was one.
+func (x *index) drop(id uint64) (e entry, ok bool) {
+	found := x.find(id)
+	if found == nil {
 		return entry{}, false
 	}
-	delete(x.pending, seq)
-	if x.sequences[p.delivery] == seq {
-		delete(x.sequences, p.delivery)
+	e = *found
+	*found = entry{position: e.position}
+	e.at.Segment.Entries--
+	e.at.Segment.Use -= int64(e.at.Size)
+	if half := order.Uint64(e.delivery[:]); x.ids[half] == id {
+		delete(x.ids, half)
 	}
-	x.pendingBytes -= p.size
-	if p.group.entries--; p.group.entries == 0 {
-		delete(x.groups, p.group.Group)
+	delete(x.moved, id)
+	delete(x.codes, id)
+	if e.parked {
+		x.parked--
+		x.parkedBytes -= int64(e.at.Size)
+	} else {
+		x.pending--
+		x.pendingBytes -= int64(e.at.Size)
 	}
-
-	for len(x.order) > 0 && x.gone(x.order[0]) {
-		x.order = x.order[1:]
+	if e.group.entries--; e.group.entries == 0 {
+		delete(x.groups, e.group.key)
 	}
-	if len(x.order) > 2*len(x.pending)+1024 { // one that stays must not hold the rest
-		x.order = slices.DeleteFunc(slices.Clone(x.order), x.gone)
+	b, _ := x.locate(e.position)
+	at := &x.blocks[b]
+	switch at.kept--; {
+	case at.kept == 0:
+		x.blocks = slices.Delete(x.blocks, b, b+1)
+	case at.kept < len(at.entries)/2:
+		*at = compact(at.entries)
 	}
-	p.of = p.group.Group
-	return p.entry, true
-}
-
-func (x *index) gone(seq uint64) bool {
-	_, ok := x.pending[seq]
-	return !ok
+	if len(x.blocks) == 0 && x.most > fewEntries { // maps do not shrink
+		*x = newIndex()
+	}
+	return e, true
 }
 
 // oldest returns when the first in the queue was received.
 func (x *index) oldest() (received time.Time, ok bool) {
-	if len(x.order) == 0 {
-		return time.Time{}, false
+	for e := range x.from(x.begin) {
+		x.begin = e.position
+		if !e.parked {
+			return time.Unix(0, e.received), true
+		}
 	}
-	return x.pending[x.order[0]].received, true
-}
-
-// park adds a parked record. Its size is that of the parked record.
-func (x *index) park(seq uint64, e parkedEntry) {
-	x.parked[seq] = e
-	x.parkedIDs[e.delivery] = seq
-	x.parkedBytes += e.size
-}
-
-// unpark removes a parked record.
-func (x *index) unpark(seq uint64) {
-	e := x.parked[seq]
-	delete(x.parked, seq)
-	if x.parkedIDs[e.delivery] == seq {
-		delete(x.parkedIDs, e.delivery)
-	}
-	x.parkedBytes -= e.size
+	return time.Time{}, false
 }

@@ -9,25 +9,25 @@
 // kept, and as one of the last 100,000 that were done: only a true repetition is
 // folded into it. Another one that comes under its key gets a key of its own.
 //
-// All of it is one bbolt file in a directory of its own. The file grows with the
-// most that was ever in it at once, to about twice [Options.MaxBytes] at worst,
-// and does not shrink: its space is used again.
+// All of it is a log of records in files that are written from their beginning to their
+// end and then used again, see [seglog]. A page that goes bad
+// costs the records in it; a file that a sync has failed in is not written again. The
+// files take half of [Options.MaxBytes] more than the deliveries in them, and a little.
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"slices"
+	"math"
 	"sync"
 	"time"
 
-	bolt "go.etcd.io/bbolt"
-
 	"sentry-temporal/internal/routes"
+	"sentry-temporal/internal/seglog"
 	"sentry-temporal/internal/sentry"
 )
 
@@ -37,16 +37,14 @@ var (
 	ErrFull = errors.New("journal is full")
 	// ErrLocked means that the directory is open already, as a rule by another
 	// process.
-	ErrLocked = errors.New("another process is using it")
+	ErrLocked = seglog.ErrLocked
 	// ErrClosed is the answer after [Journal.Close].
 	ErrClosed = errors.New("journal is closed")
 	// ErrNotFound means that no delivery that is kept has this ID.
 	ErrNotFound = errors.New("no such delivery is kept")
 	// ErrDamaged means that a delivery is kept and cannot be read any more.
-	ErrDamaged = errDamagedRecord
+	ErrDamaged = seglog.ErrDamaged
 )
-
-const fileName = "journal.db"
 
 // keyPath is the key of a log attribute that only the journal has.
 const keyPath = "path"
@@ -70,32 +68,34 @@ type Options struct {
 	// Log is told of damage and of a disk that cannot be written. Default
 	// slog.Default().
 	Log *slog.Logger
+
+	disk seglog.Disk // default the directory itself
 }
 
 // Journal is the durable inbox. Its methods may be called concurrently.
 type Journal struct {
-	path     string
+	dir      string
 	maxBytes int64
 	own      map[string]bool // integrations that have a share of their own
 	onCommit func(d time.Duration, added, deleted int)
 	inject   func(context.Context) string
 	log      *slog.Logger
-	dir      *os.File      // holds the lock
+	lock     io.Closer
 	arrived  chan struct{} // of capacity 1: there is more to forward
-
-	fileMu sync.Mutex
-	file   *bolt.DB // nil while only opening it again can help
+	store    *seglog.Log   // of the writer
+	stopped  chan struct{} // closed when the writer has ended
 
 	mu        sync.Mutex
 	index     index
 	memory    memory
+	last      uint64            // the highest ID or position given
 	arriving  map[digest]*claim // appends that are not in index yet
 	held      map[string]int64  // bytes of pending and arriving ones by integration
 	parking   int64             // bytes on their way to the parked ones
 	queue     []*change         // what to commit next
-	forwarded []completion      // what to delete with it
-	flush     bool              // deletions are due even without a queue
-	expected  int               // how many senders there were around the last commit
+	forwarded []*change         // what is done, to be noted with it
+	flush     bool              // that is due even without a queue
+	busy      bool              // the writer has a segment to empty
 	closed    bool
 	work      sync.Cond // queue, flush or closed have changed
 	counters  counters
@@ -103,27 +103,28 @@ type Journal struct {
 	writing   time.Time     // since when a commit is under way; zero if none is
 	committed time.Time     // when the last one succeeded
 	lasted    time.Duration // that it took
-	stopped   chan struct{} // closed when the writer has ended
 }
 
 type counters struct {
 	forwarded, retries uint64
 }
 
-// Open opens the journal in dir. A directory or file that is missing is
-// created, for this user only.
+// Open opens the journal in dir. A directory that is missing is created, for this user
+// only. A disk that cannot be read is an error.
 //
-// A damaged file is set aside, in the same directory, with all that can still
-// be read copied into a new one, and an error in the log.
+// Where something is damaged, an error in the log says in which bytes of which file.
+// What can still be read is kept, and the file set aside in the same directory.
 func Open(dir string, o Options) (*Journal, error) {
 	j := &Journal{
-		path:     filepath.Join(dir, fileName),
-		maxBytes: o.MaxBytes,
+		dir:      dir,
+		maxBytes: cmp.Or(max(o.MaxBytes, 0), 1<<30),
 		own:      make(map[string]bool),
 		onCommit: o.OnCommit,
 		inject:   o.Inject,
-		log:      o.Log,
+		log:      cmp.Or(o.Log, slog.Default()),
 		arrived:  make(chan struct{}, 1),
+		index:    newIndex(),
+		memory:   memory{ran: make(map[digest]ran)},
 		arriving: make(map[digest]*claim),
 		held:     make(map[string]int64),
 		stopped:  make(chan struct{}),
@@ -132,52 +133,43 @@ func Open(dir string, o Options) (*Journal, error) {
 		j.own[integration] = true
 	}
 	j.work.L = &j.mu
-	if j.maxBytes <= 0 {
-		j.maxBytes = 1 << 30
-	}
 	if j.onCommit == nil {
 		j.onCommit = func(time.Duration, int, int) {}
 	}
 	if j.inject == nil {
 		j.inject = func(context.Context) string { return "" }
 	}
-	if j.log == nil {
-		j.log = slog.Default()
-	}
-	if err := j.open(dir); err != nil {
+	if err := j.open(o.disk); err != nil {
 		return nil, fmt.Errorf("open journal in %s: %w", dir, err)
 	}
+	j.signal()
 	go j.write()
 	return j, nil
 }
 
-func (j *Journal) open(dir string) (err error) {
-	if j.dir, err = lock(dir); err != nil {
-		return err
-	}
-	defer func() {
+func (j *Journal) open(d seglog.Disk) error {
+	if d == nil {
+		locked, err := seglog.OpenDirectory(j.dir)
 		if err != nil {
-			err = errors.Join(err, j.dir.Close())
-		}
-	}()
-	err = j.load()
-	if broken := (*damage)(nil); errors.As(err, &broken) {
-		if err := j.replace(broken); err != nil {
 			return err
 		}
-		err = j.load()
+		d, j.lock = locked, locked
 	}
-	if err != nil {
-		return err
+	if err := j.recover(d); err != nil {
+		return errors.Join(err, j.unlock())
 	}
-	if j.file, err = openFile(j.path, j.maxBytes); err != nil {
-		return err
+	if j.broken = j.store.MakeRoom(); j.broken != nil && !noRoom(j.broken) {
+		return errors.Join(j.broken, j.unlock())
 	}
-	if err := j.dir.Sync(); err != nil {
-		return errors.Join(err, j.file.Close())
-	}
-	j.signal()
 	return nil
+}
+
+// unlock lets others open the journal.
+func (j *Journal) unlock() error {
+	if j.lock == nil {
+		return nil
+	}
+	return j.lock.Close()
 }
 
 // signal tells the forwarder that there is more to forward.
@@ -210,10 +202,10 @@ func (j *Journal) Stats() Stats {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := Stats{
-		Pending:        len(j.index.pending),
+		Pending:        j.index.pending,
 		PendingBytes:   j.index.pendingBytes,
 		MaxBytes:       j.maxPending(),
-		Parked:         len(j.index.parked),
+		Parked:         j.index.parked,
 		ParkedBytes:    j.index.parkedBytes,
 		MaxParkedBytes: j.maxParked(),
 		Forwarded:      j.counters.forwarded,
@@ -240,14 +232,11 @@ func (j *Journal) Close() error {
 	j.mu.Unlock()
 	<-j.stopped
 
-	var err error
-	j.fileMu.Lock()
-	if j.file != nil {
-		err = j.file.Close()
-		j.file = nil
+	err := j.store.Close()
+	if errors.Is(err, seglog.ErrNoSpare) || noRoom(err) {
+		err = nil // it would only say that nothing is missing
 	}
-	j.fileMu.Unlock()
-	if err := errors.Join(err, j.dir.Close()); err != nil {
+	if err := errors.Join(err, j.unlock()); err != nil {
 		return fmt.Errorf("close journal: %w", err)
 	}
 	return nil
@@ -259,25 +248,27 @@ func (j *Journal) Arrived() <-chan struct{} { return j.arrived }
 
 // Entry is a pending delivery as long as it is not read.
 type Entry struct {
-	ID         uint64
+	ID         uint64 // of the delivery, for as long as it is kept
+	Position   uint64 // in the queue, which ends with the highest; another one once it was parked
 	Group      Group
 	Namespaces []string // of the operations that are planned, in their order; not to be changed
 	Size       int64    // of its record, in bytes
 }
 
-// Entries returns up to most pending entries with an ID above after, in the order
-// of their IDs, which is that of their arrival. It reads no disk.
+// Entries returns up to most pending entries with a Position above after, in their
+// order. It reads no disk.
 func (j *Journal) Entries(after uint64, most int) []Entry {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var entries []Entry
-	first, _ := slices.BinarySearch(j.index.order, after+1)
-	for _, seq := range j.index.order[first:] {
+	for e := range j.index.from(max(after+1, j.index.begin)) {
 		if len(entries) == most {
 			break
 		}
-		if p, ok := j.index.pending[seq]; ok {
-			entries = append(entries, Entry{ID: seq, Group: p.group.Group, Namespaces: p.group.namespaces, Size: p.size})
+		if !e.parked {
+			entries = append(entries, Entry{
+				ID: e.id, Position: e.position, Group: e.group.Group, Namespaces: e.group.namespaces, Size: int64(e.at.Size),
+			})
 		}
 	}
 	return entries
@@ -295,22 +286,49 @@ type Delivery struct {
 // Read returns the pending delivery id. The error is [ErrNotFound] if it is not
 // pending any more, [ErrDamaged] if it can never be read, and else the disk's.
 func (j *Journal) Read(id uint64) (Delivery, error) {
-	if !j.isPending(id) {
-		return Delivery{}, ErrNotFound
+	k, h, err := j.read(id)
+	if err == nil && k.parked != 0 {
+		err = ErrNotFound
 	}
-	var a arrival
-	err := j.view(func(b buckets) (err error) {
-		record := b.pending.Get(keyOf(id))
-		if record == nil {
-			return ErrNotFound
-		}
-		a, err = unsealArrival(record)
-		return err
-	})
 	if err != nil {
 		return Delivery{}, fmt.Errorf("read delivery %d: %w", id, err)
 	}
-	return Delivery{ID: id, Received: a.Received, Envelope: a.Envelope, Operations: a.Operations, Trace: a.Trace}, nil
+	return Delivery{ID: id, Received: time.Unix(0, k.received).UTC(), Envelope: h.Envelope, Operations: h.Operations, Trace: h.Trace}, nil
+}
+
+func (j *Journal) read(id uint64) (k kept, h head, err error) {
+	if k, err = j.record(id, math.MaxInt64); err == nil {
+		h, err = k.read()
+	}
+	return k, h, err
+}
+
+// record returns the record of a delivery, or what its first bytes have of it, which
+// are not checked then. It is read without a lock: if it was written elsewhere meanwhile,
+// what was read may be anything.
+func (j *Journal) record(id uint64, most int64) (k kept, err error) {
+	for before := (seglog.Place{}); ; {
+		j.mu.Lock()
+		e, closed := j.index.find(id), j.closed
+		at := seglog.Place{}
+		if e != nil {
+			at = e.at
+		}
+		j.mu.Unlock()
+		switch {
+		case closed:
+			return kept{}, ErrClosed
+		case e == nil:
+			return kept{}, ErrNotFound
+		case at == before:
+			return k, err
+		}
+		before = at
+		var payload []byte
+		if payload, err = j.store.Read(at, most); err == nil {
+			k, err = decodeKept(payload)
+		}
+	}
 }
 
 // Retrying counts a start that is to be repeated.
@@ -320,31 +338,42 @@ func (j *Journal) Retrying() {
 	j.counters.retries++
 }
 
-// Sync returns when what was done before is deleted from the file.
+// Sync returns when what was done before is durably so.
 func (j *Journal) Sync() error {
-	return j.commit(context.Background(), &change{
-		do:   func(buckets) error { return nil },
-		done: func(bool) {},
-	})
+	c := &change{}
+	if err := j.submit(c); err != nil {
+		return err
+	}
+	return c.wait(context.Background())
 }
 
 // Done drops the pending delivery id, whose runs are these: at once for all that
-// ask, and from the file with some later commit. It is remembered for a while.
+// ask, and durably with some later commit. It is remembered for a while.
 func (j *Journal) Done(id uint64, runs []Ran) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	e, ok := j.index.remove(id)
-	if !ok {
+	if e := j.index.find(id); e == nil || e.parked {
 		return
 	}
-	j.held[e.of.Integration] -= e.size
-	c := completion{id: id, at: e.delivery, ran: ran{identity: e.identity, runs: pack(runs)}}
-	c.obsolete = j.memory.add(c.at, c.ran, id)
+	e, _ := j.index.drop(id)
+	j.held[e.group.Integration] -= e.held()
+	r := ran{id: id, identity: e.identity, runs: pack(runs)}
+	j.memory.add(e.delivery, r)
 	j.counters.forwarded++
+	c := &change{id: id, pending: -1, payload: encodeDone(grave{id, e.first, e.at.Segment.Number()}, e.delivery, r)}
+	c.done = func(at seglog.Place, err error) error {
+		if g, _ := decodeGrave(c.payload); err == nil {
+			j.store.Bury(at, g.first, g.last)
+			if c.payload[0] == doneRecord {
+				j.memory.written(e.delivery, id, at)
+			}
+		}
+		return err
+	}
 	j.forwarded = append(j.forwarded, c)
 	switch len(j.forwarded) {
 	case 1:
-		time.AfterFunc(maxLag, j.flushDeletions)
+		time.AfterFunc(maxLag, j.flushDone)
 	case maxBatch:
 		j.flush = true
 		j.work.Signal()
@@ -402,9 +431,5 @@ func (j *Journal) Alive() error {
 	return nil
 }
 
-func (j *Journal) flushDeletions() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.flush = true
-	j.work.Signal()
-}
+// CheckDisk is [seglog.CheckDisk], for a journal.
+func CheckDisk(dir string) (bytes int64, err error) { return seglog.CheckDisk(dir) }

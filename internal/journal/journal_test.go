@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,20 +201,6 @@ func TestDirectoryIsLockedAgainstOthers(t *testing.T) {
 	equal(t, string(answer), "<nil>\n")
 }
 
-func TestFileInUseIsNeverSetAside(t *testing.T) {
-	dir := t.TempDir()
-	j := openJournal(t, dir, Options{})
-	appendAll(t, j, "a")
-	file, err := os.OpenFile(filepath.Join(dir, fileName), os.O_WRONLY, 0)
-	must(t, err)
-	defer file.Close()
-	_, err = file.WriteAt([]byte("as if in the middle of a change"), 0)
-	must(t, err)
-	_, err = Open(dir, Options{})
-	fails(t, err, ErrLocked)
-	equal(t, len(setAside(t, dir)), 0)
-}
-
 func TestWhatIsWrongWithTheDirectoryIsAnErrorAndNoDamage(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -222,18 +209,31 @@ func TestWhatIsWrongWithTheDirectoryIsAnErrorAndNoDamage(t *testing.T) {
 	fails(t, err, nil)
 	contains(t, err.Error(), file)
 
-	must(t, os.Mkdir(filepath.Join(dir, fileName), 0o700)) // instead of the file
+	must(t, openJournal(t, dir, Options{}).Close())
+	path := segments(t, dir)[0]
+	must(t, os.Remove(path))
+	must(t, os.Mkdir(path, 0o700)) // instead of the file
 	_, err = Open(dir, Options{})
 	fails(t, err, nil)
 	equal(t, len(setAside(t, dir)), 0)
-	must(t, os.Remove(filepath.Join(dir, fileName)))
+	must(t, os.Remove(path))
+	must(t, openJournal(t, dir, Options{}).Close())
+}
+
+func TestAJournalOfAnEarlierVersionIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "journal.db"), []byte("as it was"), 0o600))
+	_, err := Open(dir, Options{})
+	fails(t, err, nil)
+	contains(t, err.Error(), "journal.db")
+	must(t, os.Remove(filepath.Join(dir, "journal.db")))
 	must(t, openJournal(t, dir, Options{}).Close())
 }
 
 func TestFilesAreForThisUserOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
 	openJournal(t, dir, Options{})
-	for path, mode := range map[string]os.FileMode{dir: os.ModeDir | 0o700, filepath.Join(dir, fileName): 0o600} {
+	for path, mode := range map[string]os.FileMode{dir: os.ModeDir | 0o700, segments(t, dir)[0]: 0o600} {
 		info, err := os.Stat(path)
 		must(t, err)
 		equal(t, info.Mode(), mode)
@@ -332,33 +332,38 @@ func TestCloseMakesDeletionsDurable(t *testing.T) {
 	equal(t, pendingKeys(t, openJournal(t, dir, Options{})), []string{"b"})
 }
 
-func TestAppendThatFailsDoesNotKeepDeletionsFromTheDisk(t *testing.T) {
+func TestWhatIsDoneIsNotedOnADiskThatIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		j := openJournal(t, dir, Options{})
+		j, disk := openFaulty(t, dir, Options{})
 		appendAll(t, j, keys(20)...)
-		j.file.MaxSize = 1 // it cannot grow any more
+		disk.full.Store(true)
+		must(t, appendTo(t.Context(), j, deliveryOfSize("large", 10<<20))) // the spare was there
+		must(t, appendTo(t.Context(), j, deliveryOfSize("larger", 10<<20)))
+		fails(t, appendTo(t.Context(), j, deliveryOf("a")), syscall.ENOSPC)
+		fails(t, j.Ready(), syscall.ENOSPC)
 		done(j, 1)
-		fails(t, appendTo(t.Context(), j, deliveryOfSize("large", 1<<20)), nil)
-		equal(t, pendingKeys(t, j), keys(20)[1:])
-		equal(t, pendingKeys(t, openJournal(t, copyJournal(t, dir), Options{})), keys(20)[1:])
-		equal(t, j.Stats().Pending, 19)
+		must(t, j.Sync())
+		want := append(keys(20)[1:], "large", "larger")
+		equal(t, pendingKeys(t, j), want)
+		equal(t, pendingKeys(t, openJournal(t, copyJournal(t, dir), Options{})), want)
 
-		j.file.MaxSize = 0
-		must(t, appendTo(t.Context(), j, deliveryOfSize("large", 1<<20)))
-		equal(t, pendingKeys(t, j), append(keys(20)[1:], "large"))
+		disk.full.Store(false)
+		must(t, appendTo(t.Context(), j, deliveryOf("a")))
+		must(t, j.Ready())
+		equal(t, pendingKeys(t, j), append(want, "a"))
 	})
 }
 
-func TestDeletionThatFailsIsRepeated(t *testing.T) {
+func TestWhatIsDoneAndCannotBeNotedIsNotedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		j := openJournal(t, dir, Options{})
+		j, disk := openFaulty(t, dir, Options{})
 		appendAll(t, j, "a", "b")
-		breakFile(t, j)
+		disk.broken.Store(true)
 		done(j, 1)
 		fails(t, j.Sync(), nil)
-		mendFile(t, j)
+		disk.broken.Store(false)
 		pass(retryLag)
 		equal(t, pendingKeys(t, j), []string{"b"})
 		equal(t, pendingKeys(t, openJournal(t, copyJournal(t, dir), Options{})), []string{"b"})
@@ -379,58 +384,6 @@ func TestStatsTellTheAgeOfTheOldest(t *testing.T) {
 		done(j, 2)
 		equal(t, j.Stats().OldestAge, 0)
 		equal(t, j.Stats().Forwarded, uint64(2))
-	})
-}
-
-func TestOneThatStaysDoesNotHoldMemoryOfThoseThatPass(t *testing.T) {
-	x := newIndex()
-	for seq := range uint64(100_000) {
-		x.add(seq, entry{delivery: digestOf("", fmt.Sprint(seq)), size: 1})
-		if seq > 0 {
-			x.remove(seq)
-		}
-	}
-	within(t, len(x.order), 1, 2000)
-	equal(t, x.pendingBytes, int64(1))
-	equal(t, len(x.sequences), 1)
-}
-
-func TestWorksOnAfterItsFileHadToBeOpenedAgain(t *testing.T) {
-	dir := t.TempDir()
-	j := openJournal(t, dir, Options{})
-	appendAll(t, j, "a")
-	j.giveUp(j.file)
-	appendAll(t, j, "b")
-	j.giveUp(j.file)
-	equal(t, pendingKeys(t, j), []string{"a", "b"})
-	_, err := Open(dir, Options{})
-	fails(t, err, ErrLocked)
-}
-
-func TestSendersThatComeAgainAndAgainShareEveryCommit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		commits := 0
-		j := openJournal(t, t.TempDir(), Options{OnCommit: func(_ time.Duration, added, _ int) {
-			if added > 0 {
-				commits++
-			}
-		}})
-		const senders, each = 16, 40
-		var group sync.WaitGroup
-		for s := range senders {
-			group.Go(func() {
-				for i := range each {
-					if err := appendTo(context.Background(), j, deliveryOf(fmt.Sprintf("%d-%d", s, i))); err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		}
-		group.Wait()
-		must(t, j.Close())
-		if commits > each*7/4 { // those who are slow to come form a second group, for a while
-			t.Errorf("%d commits for %d rounds of %d senders", commits, each, senders)
-		}
 	})
 }
 

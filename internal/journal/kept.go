@@ -1,14 +1,15 @@
 package journal
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
+	"sentry-temporal/internal/seglog"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/text"
 )
@@ -37,13 +38,8 @@ const (
 	ByHand        Code = "by_hand"
 )
 
-const (
-	// maxReason bounds the reason of a parked delivery, in bytes.
-	maxReason = 1 << 10
-	// parkingSize is what a parked record has besides its reason and the pending
-	// one, in bytes.
-	parkingSize = 128
-)
+// maxReason bounds the reason of a parked delivery, in bytes.
+const maxReason = 1 << 10
 
 // Item is a delivery that is kept. Of a damaged record only ID, State, ParkedAt,
 // Reason and Size are known.
@@ -81,11 +77,12 @@ func (j *Journal) Look(integration, key string) (Known, bool) {
 	at := digestOf(integration, key)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if id, ok := j.index.sequences[at]; ok {
-		return Known{State: Pending, ID: id}, true
-	}
-	if id, ok := j.index.parkedIDs[at]; ok {
-		return Known{State: Parked, ID: id, Code: j.index.parked[id].code}, true
+	if e := j.index.lookup(at); e != nil {
+		known := Known{State: Pending, ID: e.id, Code: j.index.codes[e.id]}
+		if e.parked {
+			known.State = Parked
+		}
+		return known, true
 	}
 	if done, ok := j.memory.ran[at]; ok {
 		return Known{State: Done, Runs: done.unpack()}, true
@@ -105,45 +102,34 @@ type Filter struct {
 
 // candidates returns the IDs above after, ascending, that the index does not rule
 // out. It does not hold up others for long, however many there are.
-func (j *Journal) candidates(f Filter, after uint64) []uint64 {
+func (j *Journal) candidates(f Filter, after uint64) (ids []uint64) {
 	asked := make(map[uint64]bool, len(f.IDs))
 	for _, id := range f.IDs {
 		asked[id] = true
 	}
-	means := func(id uint64, e entry, of Group) bool {
-		return (len(asked) == 0 || asked[id]) &&
-			(f.Integration == "" || f.Integration == of.Integration) &&
-			(f.Project == "" || f.Project == of.Project) &&
-			(f.OlderThan <= 0 || time.Since(e.received) >= f.OlderThan)
-	}
-	var ids []uint64
-	if f.State == Parked {
-		j.mu.Lock()
-		for id, e := range j.index.parked {
-			if id > after && means(id, e.entry, e.of) {
-				ids = append(ids, id)
-			}
-		}
-		j.mu.Unlock()
-		slices.Sort(ids)
-		return ids
-	}
 	const some = 4096
-	for {
+	position := uint64(0)
+	for more := true; more; {
+		more = false
+		n := 0
 		j.mu.Lock()
-		first, _ := slices.BinarySearch(j.index.order, after+1)
-		left := j.index.order[first:]
-		for _, id := range left[:min(some, len(left))] {
-			after = id
-			if e, ok := j.index.pending[id]; ok && means(id, e.entry, e.group.Group) {
-				ids = append(ids, id)
+		for e := range j.index.from(position) {
+			if position, n = e.position, n+1; n > some {
+				more = true
+				break
+			}
+			if e.id > after && e.parked == (f.State == Parked) &&
+				(len(asked) == 0 || asked[e.id]) &&
+				(f.Integration == "" || f.Integration == e.group.Integration) &&
+				(f.Project == "" || f.Project == e.group.Project) &&
+				(f.OlderThan <= 0 || time.Since(time.Unix(0, e.received)) >= f.OlderThan) {
+				ids = append(ids, e.id)
 			}
 		}
 		j.mu.Unlock()
-		if len(left) <= some {
-			return ids
-		}
 	}
+	slices.Sort(ids) // what was put back stands further behind
+	return ids
 }
 
 // lets reports whether f means an item that is among its candidates.
@@ -163,105 +149,76 @@ func (j *Journal) List(f Filter, after uint64, limit int) ([]Item, error) {
 }
 
 // items returns up to limit of those among ids that f means.
-func (j *Journal) items(f Filter, ids []uint64, limit int) ([]Item, error) {
-	var items []Item
-	err := j.view(func(b buckets) error {
-		for _, id := range ids {
-			if len(items) == limit {
-				break
-			}
-			if item, ok := itemOf(b, f.State, id); ok && f.lets(item) {
-				items = append(items, item)
-			}
+func (j *Journal) items(f Filter, ids []uint64, limit int) (items []Item, err error) {
+	for _, id := range ids {
+		if len(items) == limit {
+			break
 		}
-		return nil
-	})
-	return items, err
+		item, err := j.item(id)
+		switch {
+		case errors.Is(err, ErrNotFound):
+		case err != nil:
+			return nil, err
+		case item.State == f.State && f.lets(item):
+			items = append(items, item)
+		}
+	}
+	return items, nil
 }
 
-// itemOf returns the item of a record, and false if there is none.
-func itemOf(b buckets, state State, id uint64) (Item, bool) {
-	item := Item{ID: id, State: state}
-	record := b.pending.Get(keyOf(id))
-	if state == Parked {
-		record = b.parked.Get(keyOf(id))
+// item reads what a delivery is listed with, and not all of a large one.
+func (j *Journal) item(id uint64) (Item, error) {
+	k, err := j.record(id, 8<<10)
+	if errors.Is(err, ErrDamaged) { // or what it says is longer
+		k, err = j.record(id, math.MaxInt64)
 	}
-	if record == nil {
-		return Item{}, false
+	j.mu.Lock()
+	e := j.index.find(id)
+	if e == nil {
+		j.mu.Unlock()
+		return Item{}, ErrNotFound
 	}
-	item.Size = len(record)
-	if state == Parked {
-		var p parking
-		pending, err := peek(record, &p)
-		if err != nil {
-			item.ReasonCode, item.Reason = Damaged, err.Error()
-			return item, true
+	item := Item{ID: id, State: Pending, Size: int(e.at.Size)}
+	if e.parked {
+		item.State = Parked
+	}
+	j.mu.Unlock()
+	var h head
+	if err == nil {
+		item.ReasonCode, item.Reason = Code(k.code), string(k.reason)
+		if k.parked != 0 {
+			item.ParkedAt = time.Unix(0, k.parked).UTC()
 		}
-		item.ParkedAt, item.ReasonCode, item.Reason = p.Parked, p.Code, p.Reason
-		record = pending
-	}
-	var a arrival
-	body, err := peek(record, &a)
-	if err != nil {
-		if state == Pending {
-			item.ReasonCode, item.Reason = Damaged, err.Error()
+		item.Size -= seglog.FrameSize + k.bodyAt()
+		if k.body = nil; len(k.head) == 0 {
+			return item, nil
 		}
-		return item, true
+		h, err = k.read()
 	}
-	item.Received, item.Size = a.Received, len(body)
-	item.Integration, item.Event, item.Key = a.Envelope.IntegrationID, a.Envelope.EventType, a.Envelope.IdempotencyKey
-	item.RequestID = a.Envelope.Headers[strings.ToLower(sentry.HeaderRequestID)]
-	item.Project, item.IssueID, item.ShortID, item.Title = a.About.Project, a.About.IssueID, a.About.ShortID, a.About.Title
-	for _, o := range a.Operations {
+	if errors.Is(err, ErrDamaged) {
+		item.ReasonCode, item.Reason = Damaged, err.Error()
+		return item, nil
+	}
+	item.Received = time.Unix(0, k.received).UTC()
+	item.Integration, item.Event, item.Key = h.Envelope.IntegrationID, h.Envelope.EventType, h.Envelope.IdempotencyKey
+	item.RequestID = h.Envelope.Headers[strings.ToLower(sentry.HeaderRequestID)]
+	item.Project, item.IssueID, item.ShortID, item.Title = h.About.Project, h.About.IssueID, h.About.ShortID, h.About.Title
+	for _, o := range h.Operations {
 		if !slices.Contains(item.Namespaces, o.Namespace) {
 			item.Namespaces = append(item.Namespaces, o.Namespace)
 		}
 		item.WorkflowIDs = append(item.WorkflowIDs, o.WorkflowID)
 	}
-	return item, true
+	return item, err
 }
 
 // Export returns a delivery that is kept, which stays where it is.
 func (j *Journal) Export(id uint64) (sentry.Envelope, error) {
-	var a arrival
-	err := j.view(func(b buckets) error {
-		record := b.pending.Get(keyOf(id))
-		if record == nil {
-			var err error
-			if record, err = parkedRecord(b, id); err != nil {
-				return err
-			}
-		}
-		var err error
-		a, err = unsealArrival(record)
-		return err
-	})
+	_, h, err := j.read(id)
 	if err != nil {
 		return sentry.Envelope{}, fmt.Errorf("export delivery %d: %w", id, err)
 	}
-	return a.Envelope, nil
-}
-
-// readParked returns a parked delivery.
-func (j *Journal) readParked(id uint64) (a arrival, err error) {
-	err = j.view(func(b buckets) error {
-		record, err := parkedRecord(b, id)
-		if err != nil {
-			return err
-		}
-		a, err = unsealArrival(record)
-		return err
-	})
-	return a, err
-}
-
-// parkedRecord returns the pending record that the parked delivery id was.
-func parkedRecord(b buckets, id uint64) ([]byte, error) {
-	record := b.parked.Get(keyOf(id))
-	if record == nil {
-		return nil, ErrNotFound
-	}
-	return unseal(record, new(parking))
+	return h.Envelope, nil
 }
 
 // ParkFor moves the pending delivery id to the parked ones. The error is
@@ -282,8 +239,7 @@ func (j *Journal) Park(ctx context.Context, f Filter) (int, error) {
 }
 
 // PutBack puts the parked deliveries that f means at the end of the queue, to be
-// forwarded like new ones, and returns how many those were. Each gets another ID.
-// Damaged ones stay.
+// forwarded like new ones, and returns how many those were. Damaged ones stay.
 func (j *Journal) PutBack(ctx context.Context, f Filter) (int, error) {
 	f.State = Parked
 	return j.all(ctx, f, j.puttingBack)
@@ -294,9 +250,10 @@ func (j *Journal) PutBack(ctx context.Context, f Filter) (int, error) {
 func (j *Journal) PutBackConfigured(ctx context.Context, configured func(integration, namespace string) bool) (int, error) {
 	j.mu.Lock()
 	var ids []uint64
-	for id, e := range j.index.parked {
-		missing := func(namespace string) bool { return !configured(e.of.Integration, namespace) }
-		if e.code == NotConfigured && !slices.ContainsFunc(e.of.namespaces(), missing) {
+	for id, code := range j.index.codes {
+		e := j.index.find(id)
+		missing := func(namespace string) bool { return !configured(e.group.Integration, namespace) }
+		if code == NotConfigured && !slices.ContainsFunc(e.group.namespaces, missing) {
 			ids = append(ids, id)
 		}
 	}
@@ -367,7 +324,7 @@ func (j *Journal) settleAll(ctx context.Context, ids []uint64, changeOf func(id 
 			return errors.Join(settle(), err)
 		}
 		changes = append(changes, c)
-		if size += c.size; size >= someBytes || len(changes) == maxBatch {
+		if size += c.size(); size >= someBytes || len(changes) == maxBatch {
 			if err := settle(); err != nil {
 				return err
 			}
@@ -376,127 +333,138 @@ func (j *Journal) settleAll(ctx context.Context, ids []uint64, changeOf func(id 
 	return settle()
 }
 
-// parkingOf returns what makes a change that parks a delivery.
+// parkingOf returns what makes a change that parks a delivery. Of one that cannot be
+// read what is known of it is parked.
 func (j *Journal) parkingOf(code Code, reason string) func(id uint64) (*change, error) {
 	reason = text.Cut(text.Line(reason), maxReason)
 	return func(id uint64) (*change, error) {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		p, ok := j.index.pending[id]
-		if !ok {
-			return nil, ErrNotFound
-		}
-		reserved := p.size + parkingSize + 2*int64(len(reason)) // JSON escapes some of it
-		if j.index.parkedBytes+j.parking+reserved > j.maxParked() {
-			return nil, fmt.Errorf("those that are parked: %w", ErrFull)
-		}
-		j.parking += reserved
-		e := p.entry
-		e.of = p.group.Group
-		return &change{
-			size: reserved,
-			do: func(b buckets) error {
-				pending := b.pending.Get(keyOf(id))
-				if pending == nil || !j.isPending(id) {
-					return ErrNotFound // it is done, and not deleted yet perhaps
-				}
-				record, err := seal(parking{Parked: time.Now().UTC(), Code: code, Reason: reason}, pending)
-				if err != nil {
-					return err
-				}
-				e.size = int64(len(record))
-				if err := b.put(b.parked, id, record); err != nil {
-					return err
-				}
-				return b.delete(b.pending, id)
-			},
-			done: func(kept bool) {
-				j.parking -= reserved
-				if !kept {
-					return
-				}
-				if before, ok := j.index.remove(id); ok {
-					j.held[before.of.Integration] -= before.size
-				}
-				j.index.park(id, parkedEntry{e, code})
-			},
-		}, nil
+		return j.rewriting(id, Pending, func(k *kept) error {
+			k.parked, k.code, k.reason = time.Now().UnixNano(), []byte(code), []byte(reason)
+			return nil
+		})
 	}
-}
-
-func (j *Journal) isPending(id uint64) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	_, ok := j.index.pending[id]
-	return ok
 }
 
 func (j *Journal) puttingBack(id uint64) (*change, error) {
+	return j.rewriting(id, Parked, func(k *kept) error {
+		k.parked, k.code, k.reason = 0, nil, nil
+		_, err := k.read()
+		return err
+	})
+}
+
+// rewriting returns a change that writes a delivery that is in this state again, as
+// become makes it. There is room for it.
+func (j *Journal) rewriting(id uint64, from State, become func(*kept) error) (*change, error) {
+	k, err := j.record(id, math.MaxInt64)
+	if errors.Is(err, ErrDamaged) {
+		k, err = j.rest(id)
+	}
+	if err == nil && (k.parked != 0) != (from == Parked) {
+		err = ErrNotFound
+	}
+	if err == nil {
+		err = become(&k)
+	}
+	if err != nil {
+		return nil, err
+	}
+	integration := decodeGroup(k.group).Integration
+	c := &change{payload: k.encode(0), id: id, grows: true, enters: from == Parked, pending: 1}
+	if from == Pending {
+		c.pending = -1
+	}
+	c.check = func() error {
+		if e := j.index.find(id); e == nil || e.parked != (from == Parked) {
+			return ErrNotFound // it is done, perhaps
+		}
+		return nil
+	}
+	c.done = func(at seglog.Place, err error) error {
+		j.reserve(integration, from, -c.size())
+		if err != nil {
+			return err
+		}
+		k, err := decodeKept(c.payload) // with its position
+		if err == nil && !j.move(k, at) {
+			err = ErrNotFound
+		}
+		if from == Parked {
+			j.signal()
+		}
+		return err
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	parked, ok := j.index.parked[id]
-	if !ok {
-		return nil, ErrNotFound
+	if !j.reserve(integration, from, c.size()) {
+		return nil, fmt.Errorf("those that are not %s: %w", from, ErrFull)
 	}
-	integration, reserved := parked.of.Integration, parked.size
-	if !j.room(integration, reserved) {
-		return nil, ErrFull
+	return c, nil
+}
+
+// reserve takes room for what comes from those in a state, if there is any; a negative
+// size gives it back. The caller holds j.mu.
+func (j *Journal) reserve(integration string, from State, size int64) bool {
+	switch {
+	case from == Pending && size > 0 && j.index.parkedBytes+j.parking+size > j.maxParked():
+		return false
+	case from == Pending:
+		j.parking += size
+	case size > 0 && !j.room(integration, size):
+		return false
+	default:
+		j.held[integration] += size
 	}
-	j.held[integration] += reserved
-	var seq uint64
-	var e entry
-	return &change{
-		size: reserved,
-		do: func(b buckets) error {
-			pending, err := parkedRecord(b, id)
-			if err != nil {
-				return err
-			}
-			if e, err = entryOf(pending); err != nil {
-				return err
-			}
-			if seq, err = b.pending.NextSequence(); err != nil {
-				return err
-			}
-			if err := b.put(b.pending, seq, bytes.Clone(pending)); err != nil {
-				return err
-			}
-			return b.delete(b.parked, id)
-		},
-		done: func(kept bool) {
-			j.held[integration] -= reserved
-			if kept {
-				j.index.unpark(id)
-				j.index.add(seq, e)
-				j.held[e.of.Integration] += e.size
-				j.signal()
-			}
-		},
-	}, nil
+	return true
+}
+
+// rest returns what is known of a delivery that cannot be read.
+func (j *Journal) rest(id uint64) (kept, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	e := j.index.find(id)
+	if e == nil {
+		return kept{}, ErrNotFound
+	}
+	return e.rest(j.index.codes[id]), nil
+}
+
+// rest is what is known without reading it.
+func (e *entry) rest(code Code) kept {
+	k := kept{
+		id: e.id, position: e.position, received: e.received, identity: e.identity, delivery: e.delivery,
+		group: []byte(e.group.key), code: []byte(code),
+	}
+	if e.parked {
+		k.parked = time.Now().UnixNano()
+	}
+	return k
 }
 
 func (j *Journal) discarding(state State, id uint64) *change {
-	return &change{
-		do: func(b buckets) error {
-			bucket := b.pending
-			if state == Parked {
-				bucket = b.parked
-			}
-			if bucket.Get(keyOf(id)) == nil {
-				return ErrNotFound
-			}
-			return b.delete(bucket, id)
-		},
-		done: func(kept bool) {
-			switch {
-			case !kept:
-			case state == Parked:
-				j.index.unpark(id)
-			default:
-				if e, ok := j.index.remove(id); ok {
-					j.held[e.of.Integration] -= e.size
-				}
-			}
-		},
+	c := &change{payload: grave{id: id}.encode(), id: id}
+	if state == Pending {
+		c.pending = -1
 	}
+	c.check = func() error {
+		e := j.index.find(id)
+		if e == nil || e.parked != (state == Parked) {
+			return ErrNotFound
+		}
+		c.payload = grave{id, e.first, e.at.Segment.Number()}.encode()
+		return nil
+	}
+	c.done = func(at seglog.Place, err error) error {
+		if err != nil {
+			return err
+		}
+		if g, err := decodeGrave(c.payload); err == nil {
+			j.store.Bury(at, g.first, g.last)
+		}
+		if e, ok := j.index.drop(id); ok {
+			j.held[e.group.Integration] -= e.held()
+		}
+		return nil
+	}
+	return c
 }

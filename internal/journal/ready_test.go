@@ -3,10 +3,9 @@ package journal
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,15 +16,15 @@ import (
 
 func TestAJournalThatCannotWriteIsNotReadyUntilItCan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := openJournal(t, t.TempDir(), Options{})
+		j, disk := openFaulty(t, t.TempDir(), Options{})
 		must(t, j.Ready())
-		breakFile(t, j)
+		disk.broken.Store(true)
 		fails(t, appendTo(t.Context(), j, deliveryOf("a")), nil)
 		fails(t, j.Ready(), nil)
 		pass(10 * retryLag)
 		fails(t, j.Ready(), nil)
 
-		mendFile(t, j)
+		disk.broken.Store(false)
 		pass(retryLag) // and nobody has sent anything
 		must(t, j.Ready())
 		must(t, j.Close())
@@ -33,25 +32,19 @@ func TestAJournalThatCannotWriteIsNotReadyUntilItCan(t *testing.T) {
 	})
 }
 
-// An empty commit would succeed on a disk that has no room for a delivery.
-func TestAJournalIsNotReadyAgainBeforeTheDiskTakesWhatADeliveryNeeds(t *testing.T) {
+// What was there would still be written to.
+func TestAJournalIsNotReadyAgainBeforeTheDiskHasRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := openJournal(t, t.TempDir(), Options{})
-		breakFile(t, j)
+		j, disk := openFaulty(t, t.TempDir(), Options{})
+		disk.broken.Store(true)
 		fails(t, appendTo(t.Context(), j, deliveryOf("a")), nil)
-		inTheWay := filepath.Join(j.path+".try", "so it cannot be written")
-		must(t, os.MkdirAll(inTheWay, 0o700))
-		mendFile(t, j)
+		disk.full.Store(true)
+		disk.broken.Store(false)
 		pass(10 * retryLag)
-		fails(t, j.Ready(), nil)
-
-		must(t, os.RemoveAll(filepath.Dir(inTheWay)))
+		fails(t, j.Ready(), syscall.ENOSPC)
+		disk.full.Store(false)
 		pass(retryLag)
 		must(t, j.Ready())
-		if _, err := os.Stat(filepath.Dir(inTheWay)); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("what was tried is left: %v", err)
-		}
-		must(t, j.Close())
 	})
 }
 
@@ -91,20 +84,6 @@ func TestADiskThatDoesNotAnswerIsNotReadyAndInTheEndNotAlive(t *testing.T) {
 	})
 }
 
-// breakFile has every commit fail from now on, until mendFile.
-func breakFile(t *testing.T, j *Journal) {
-	t.Helper()
-	j.giveUp(j.file)
-	must(t, os.Rename(j.path, j.path+".away"))
-	must(t, os.Mkdir(j.path, 0o700)) // so it cannot be opened again
-}
-
-func mendFile(t *testing.T, j *Journal) {
-	t.Helper()
-	must(t, os.Remove(j.path))
-	must(t, os.Rename(j.path+".away", j.path))
-}
-
 // instead is a delivery that is done by do when it cannot be kept.
 func instead(key string, do func() error) Arrival {
 	return Arrival{
@@ -120,15 +99,15 @@ func instead(key string, do func() error) Arrival {
 func TestARepetitionWaitsForWhatIsDoneInstead(t *testing.T) {
 	for name, o := range map[string]struct {
 		maxBytes int64
-		maxFile  int
+		broken   bool
 	}{
 		"while there is no room":        {maxBytes: 1000},
-		"while the disk takes no write": {maxFile: 1},
+		"while the disk takes no write": {broken: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				j := openJournal(t, t.TempDir(), Options{MaxBytes: o.maxBytes})
-				j.file.MaxSize = o.maxFile
+				j, disk := openFaulty(t, t.TempDir(), Options{MaxBytes: o.maxBytes})
+				disk.broken.Store(o.broken)
 				calls, release := 0, make(chan struct{})
 				var group sync.WaitGroup
 				entered := 0
@@ -219,25 +198,39 @@ func TestManyParkedAtOnceDoNotOverfill(t *testing.T) {
 
 func TestADeliveryThatIsDoneWhileItIsBeingParkedIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j := openJournal(t, t.TempDir(), Options{})
-		appendAll(t, j, "a", "b")
-		hold := func() (release chan struct{}) { // in the middle of a commit
-			release = make(chan struct{})
-			must(t, j.submit(&change{do: func(buckets) error { <-release; return nil }, done: func(bool) {}}))
-			return release
-		}
-		first := hold()
-		synctest.Wait()
-		second := hold()
+		dir := t.TempDir()
+		hold := make(chan chan struct{}, 1) // in the middle of a commit
+		j := openJournal(t, dir, Options{OnCommit: func(time.Duration, int, int) {
+			select {
+			case release := <-hold:
+				<-release
+			default:
+			}
+		}})
+		appendAll(t, j, "a", "b", "c")
 		parked := make(chan error, 1)
-		go func() { parked <- j.ParkFor(context.Background(), 1, Refused, "too late") }()
-		synctest.Wait()
-		close(first)
-		pass(lingerTime)
+		parking := func(id uint64) {
+			go func() { parked <- j.ParkFor(context.Background(), id, Refused, "too late") }()
+			synctest.Wait()
+		}
+		first, second := make(chan struct{}), make(chan struct{})
+		hold <- first
+		parking(3)
+		parking(1) // which waits
 		j.Done(1, nil)
+		close(first)
+		must(t, <-parked)
+		fails(t, <-parked, ErrNotFound)
+		must(t, j.Sync())
+		hold <- second
+		parking(2) // which is written
+		j.Done(2, nil)
 		close(second)
 		fails(t, <-parked, ErrNotFound)
-		equal(t, []int{j.Stats().Parked, j.Stats().Pending}, []int{0, 1})
+		equal(t, []int{j.Stats().Parked, j.Stats().Pending}, []int{1, 0})
+		must(t, j.Close())
+		j = openJournal(t, dir, Options{})
+		equal(t, []int{j.Stats().Parked, j.Stats().Pending}, []int{1, 0})
 	})
 }
 

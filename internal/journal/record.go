@@ -1,84 +1,208 @@
 package journal
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"hash/crc32"
 	"strings"
-	"time"
 
 	"sentry-temporal/internal/routes"
 	"sentry-temporal/internal/sentry"
 	"sentry-temporal/internal/text"
 )
 
-// A segment is a file journal-<number>-<salt>.log of a fixed size, or of the size of
-// one record that is larger. It is records, one after the other, and then whatever was
-// in the file before. A record is a frame and a payload; integers are little endian:
-//
-//	salt 8 | CRC-32C of all that follows 4 | size of the payload 4 | synced 4 | payload
-//
-// The salt is that of the segment, drawn at random when the file gets its name: what
-// was written under another name is no record here, nor is anything that a sender can
-// write. So the next record after a damaged one is found by its salt, wherever it is.
-// What is before synced in this segment was durable when the record was written: a
-// record that is missing there is damage, and one after it was cut short.
-//
-// The first byte of a payload says what it is. Which record counts is decided by their
-// order, that of the numbers and then of the places; all of them repeat harmlessly.
-//
-//	header  the first record of a segment: its number, the last ID given, and where
-//	        each segment there is ends, so that nothing behind that is believed
-//	kept    a delivery, as it is from now on: pending or parked
-//	done    the runs of a delivery are started; a grave as well
-//	grave   a delivery is not kept any more. It is of use as long as a segment is there
-//	        that has, or may have, a record of the delivery: one from first to last
+// The first byte of a record's payload says what it is. Integers are little endian.
+// Which record of a delivery counts is decided by their order; all of them repeat
+// harmlessly.
 const (
-	frameSize = 8 + 4 + 4 + 4
-
-	headerRecord = 'h'
-	keptRecord   = 'k'
-	doneRecord   = 'd'
-	graveRecord  = 'g'
-
-	version = 1
+	keptRecord  = 'k' // a delivery, as it is from now on: pending or parked
+	doneRecord  = 'd' // the runs of a delivery are started; a grave as well
+	graveRecord = 'g' // a delivery is not kept any more
 )
 
-// errDamagedRecord says that a record is not what was once written.
-var errDamagedRecord = errors.New("damaged record")
+var order = binary.LittleEndian
 
-var (
-	castagnoli = crc32.MakeTable(crc32.Castagnoli)
-	order      = binary.LittleEndian
-)
-
-// frame appends a record to b.
-func frame(b []byte, salt uint64, synced int64, payload []byte) []byte {
-	start := len(b)
-	b = order.AppendUint64(b, salt)
-	b = order.AppendUint32(b, 0)
-	b = order.AppendUint32(b, uint32(len(payload)))
-	b = order.AppendUint32(b, uint32(synced))
-	b = append(b, payload...)
-	order.PutUint32(b[start+8:], crc32.Checksum(b[start+12:], castagnoli))
-	return b
+// kept is a delivery as a record has it.
+type kept struct {
+	id, position     uint64
+	received, parked int64 // Unix nanoseconds; parked is 0 for one that is pending
+	identity         identity
+	delivery         digest
+	group            []byte // a Group, see its encode
+	code, reason     []byte // for which it is parked
+	head             []byte // in JSON; empty for what is left of a damaged record
+	body             []byte
 }
 
-// unframe returns the record that b begins with, and false if that is none.
-func unframe(b []byte, salt uint64) (payload []byte, synced int64, ok bool) {
-	if len(b) < frameSize || order.Uint64(b) != salt {
-		return nil, 0, false
+// head is what a record has that is not needed without reading it.
+type head struct {
+	Envelope   sentry.Envelope    `json:"envelope"` // without its body
+	About      about              `json:"about"`
+	Operations []routes.Operation `json:"operations"`
+	Trace      string             `json:"trace,omitempty"` // what Options.Inject gave
+}
+
+// about is what a delivery is listed with, cut to what a line shows.
+type about struct {
+	Project string `json:"project"`
+	IssueID string `json:"issue_id"`
+	ShortID string `json:"short_id"`
+	Title   string `json:"title"`
+}
+
+// maxAbout bounds each text of an [about], in bytes.
+const maxAbout = 200
+
+func aboutOf(s sentry.Subject) about {
+	short := func(s string) string { return text.Cut(text.Line(s), maxAbout) }
+	return about{Project: short(s.Project), IssueID: short(s.IssueID), ShortID: short(s.ShortID), Title: short(s.Title)}
+}
+
+// keptSize is the size of what is in a kept payload before its texts.
+const keptSize = 1 + 4*8 + len(identity{}) + len(digest{})
+
+// encode returns the payload of k, with room for a body that is not in k.
+func (k kept) encode(room int) []byte {
+	texts := [][]byte{k.code, k.reason, k.head}
+	b := make([]byte, 0, k.bodyAt()+len(k.body)+room)
+	b = append(b, keptRecord)
+	for _, n := range []uint64{k.id, k.position, uint64(k.received), uint64(k.parked)} {
+		b = order.AppendUint64(b, n)
 	}
-	size := uint64(order.Uint32(b[12:]))
-	if size > uint64(len(b)-frameSize) {
-		return nil, 0, false
+	b = append(append(append(b, k.identity[:]...), k.delivery[:]...), k.group...)
+	for _, text := range texts {
+		b = appendText(b, text)
 	}
-	end := frameSize + int(size)
-	if crc32.Checksum(b[12:end], castagnoli) != order.Uint32(b[8:]) {
-		return nil, 0, false
+	return append(b, k.body...)
+}
+
+// stamp gives an encoded delivery its numbers, which are 0 until it has a turn.
+func stamp(payload []byte, id, position uint64) {
+	order.PutUint64(payload[1:], id)
+	order.PutUint64(payload[9:], position)
+}
+
+func appendText[T string | []byte](b []byte, text T) []byte {
+	return append(order.AppendUint32(b, uint32(len(text))), text...)
+}
+
+// cutText returns the text that b begins with, and the rest of b.
+func cutText(b []byte) (text, rest []byte, ok bool) {
+	if len(b) < 4 || uint64(order.Uint32(b)) > uint64(len(b)-4) {
+		return nil, nil, false
 	}
-	return b[frameSize:end], int64(order.Uint32(b[16:])), true
+	end := 4 + int(order.Uint32(b))
+	return b[4:end], b[end:], true
+}
+
+// decodeKept returns what encode was given. It refers to payload, of which the body
+// may be missing.
+func decodeKept(payload []byte) (k kept, err error) {
+	if len(payload) < keptSize || payload[0] != keptRecord {
+		return kept{}, fmt.Errorf("%w: not a delivery", ErrDamaged)
+	}
+	k.id, k.position = order.Uint64(payload[1:]), order.Uint64(payload[9:])
+	k.received, k.parked = int64(order.Uint64(payload[17:])), int64(order.Uint64(payload[25:]))
+	k.identity, k.delivery = identity(payload[33:]), digest(payload[33+len(identity{}):])
+	rest := payload[keptSize:]
+	k.group = rest
+	ok := true
+	for _, text := range []*[]byte{nil, nil, nil, &k.code, &k.reason, &k.head} {
+		var t []byte
+		if t, rest, ok = cutText(rest); !ok {
+			return kept{}, fmt.Errorf("%w: cut short", ErrDamaged)
+		}
+		if text == nil {
+			k.group = payload[keptSize : len(payload)-len(rest)]
+		} else {
+			*text = t
+		}
+	}
+	k.body = rest
+	return k, nil
+}
+
+// bodyAt is where the body is in the payload of k.
+func (k kept) bodyAt() int {
+	return keptSize + len(k.group) + 3*4 + len(k.code) + len(k.reason) + len(k.head)
+}
+
+// read returns all that k is. It keeps no reference to what k refers to.
+func (k kept) read() (h head, err error) {
+	if len(k.head) == 0 {
+		return head{}, fmt.Errorf("%w: only this is left of it", ErrDamaged)
+	}
+	if err := json.Unmarshal(k.head, &h); err != nil {
+		return head{}, fmt.Errorf("%w: header: %w", ErrDamaged, err)
+	}
+	h.Envelope.Body = sentry.Body(k.body)
+	return h, nil
+}
+
+// Group is what deliveries are told apart by when they are forwarded.
+type Group struct {
+	Integration string
+	Namespaces  string // those of the operations, see [NamespacesOf]; empty for a record without a plan
+	Project     string // slug; empty where unknown
+}
+
+// NamespacesOf returns the namespaces of operations, in their order and a line each:
+// a [Group] has to be comparable.
+func NamespacesOf(operations []routes.Operation) string {
+	namespaces := make([]string, len(operations))
+	for i, o := range operations {
+		namespaces[i] = o.Namespace
+	}
+	return strings.Join(namespaces, "\n")
+}
+
+func (g Group) encode() []byte {
+	return appendText(appendText(appendText(nil, g.Integration), g.Namespaces), g.Project)
+}
+
+// decodeGroup returns the group that b, of a kept, is.
+func decodeGroup(b []byte) Group {
+	integration, b, _ := cutText(b)
+	namespaces, b, _ := cutText(b)
+	project, _, _ := cutText(b)
+	return Group{string(integration), string(namespaces), string(project)}
+}
+
+// grave says that a delivery is not kept any more, although a segment whose number is
+// from first to last may have a record of it.
+type grave struct {
+	id          uint64
+	first, last uint32
+}
+
+const graveSize = 1 + 8 + 4 + 4
+
+func (g grave) encode() []byte {
+	b := order.AppendUint64([]byte{graveRecord}, g.id)
+	return order.AppendUint32(order.AppendUint32(b, g.first), g.last)
+}
+
+// decodeGrave returns the grave that a payload, of a done record perhaps, begins with.
+func decodeGrave(payload []byte) (grave, error) {
+	if len(payload) < graveSize {
+		return grave{}, fmt.Errorf("%w: cut short", ErrDamaged)
+	}
+	return grave{order.Uint64(payload[1:]), order.Uint32(payload[9:]), order.Uint32(payload[13:])}, nil
+}
+
+// encodeDone returns the payload of a delivery whose runs are started.
+func encodeDone(g grave, at digest, r ran) []byte {
+	b := g.encode()
+	b[0] = doneRecord
+	return append(append(append(b, r.identity[:]...), at[:]...), r.runs...)
+}
+
+func decodeDone(payload []byte) (at digest, r ran, err error) {
+	g, err := decodeGrave(payload)
+	if err != nil || len(payload) < graveSize+len(identity{})+len(digest{}) {
+		return digest{}, ran{}, fmt.Errorf("%w: cut short", ErrDamaged)
+	}
+	b := payload[graveSize:]
+	at = digest(b[len(identity{}):])
+	return at, ran{id: g.id, identity: identity(b), runs: string(b[len(identity{})+len(digest{}):])}, nil
 }

@@ -1,4 +1,4 @@
-package journal
+package seglog
 
 import (
 	"errors"
@@ -8,51 +8,54 @@ import (
 	"syscall"
 )
 
-// disk is the directory of a journal, and all that the journal asks of it. What was
-// created, renamed or removed is durable once sync has returned without an error, and
-// what was written to a file once that file's Sync has.
-type disk interface {
-	list() (names []string, err error)
-	create(name string, size int64) (file, error) // a new file, of this size and with all of its blocks
-	open(name string) (file, error)
-	rename(from, to string) error
-	remove(name string) error
-	sync() error
+// Disk is the directory of a log, and all that the log asks of it. What was created,
+// renamed or removed is durable once Sync has returned without an error.
+type Disk interface {
+	List() (names []string, err error)
+	Create(name string, size int64) (File, error) // a new file, of this size and with all of its blocks
+	Open(name string) (File, error)
+	Rename(from, to string) error
+	Remove(name string) error
+	Sync() error
 }
 
-// file is a file on a [disk].
-type file interface {
+// File is a file on a [Disk]. What was written is durable, at this size, once Sync has
+// returned without an error.
+type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
-	Sync() error // fdatasync
+	Sync() error
 	Size() (int64, error)
 }
 
-// directory is the disk that there really is. The file is locked until it is closed.
-type directory struct{ *os.File }
+// ErrLocked means that a directory is open already, as a rule by another process.
+var ErrLocked = errors.New("another process is using it")
 
-// openDirectory creates dir if it is missing and locks it.
-func openDirectory(dir string) (directory, error) {
+// Directory is the [Disk] that there really is. It is locked until it is closed.
+type Directory struct{ dir *os.File }
+
+// OpenDirectory creates dir if it is missing and locks it.
+func OpenDirectory(dir string) (Directory, error) {
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return directory{}, err
+			return Directory{}, err
 		}
 		if err := syncDir(filepath.Dir(dir)); err != nil {
-			return directory{}, err
+			return Directory{}, err
 		}
 	}
 	f, err := os.Open(dir)
 	if err != nil {
-		return directory{}, err
+		return Directory{}, err
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			err = ErrLocked
 		}
-		return directory{}, errors.Join(err, f.Close())
+		return Directory{}, errors.Join(err, f.Close())
 	}
-	return directory{f}, nil
+	return Directory{f}, nil
 }
 
 func syncDir(dir string) error {
@@ -63,10 +66,10 @@ func syncDir(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func (d directory) path(name string) string { return filepath.Join(d.Name(), name) }
+func (d Directory) path(name string) string { return filepath.Join(d.dir.Name(), name) }
 
-func (d directory) list() ([]string, error) {
-	entries, err := os.ReadDir(d.Name())
+func (d Directory) List() ([]string, error) {
+	entries, err := os.ReadDir(d.dir.Name())
 	names := make([]string, len(entries))
 	for i, e := range entries {
 		names[i] = e.Name()
@@ -74,7 +77,7 @@ func (d directory) list() ([]string, error) {
 	return names, err
 }
 
-func (d directory) create(name string, size int64) (file, error) {
+func (d Directory) Create(name string, size int64) (File, error) {
 	f, err := os.OpenFile(d.path(name), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
@@ -85,14 +88,14 @@ func (d directory) create(name string, size int64) (file, error) {
 	return onDisk{f}, nil
 }
 
-func (d directory) open(name string) (file, error) {
+func (d Directory) Open(name string) (File, error) {
 	f, err := os.OpenFile(d.path(name), os.O_RDWR, 0)
 	return onDisk{f}, err
 }
 
-func (d directory) rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }
-func (d directory) remove(name string) error     { return os.Remove(d.path(name)) }
-func (d directory) sync() error                  { return d.Sync() }
+func (d Directory) Rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }
+func (d Directory) Remove(name string) error     { return os.Remove(d.path(name)) }
+func (d Directory) Sync() error                  { return d.dir.Sync() }
 
 // onDisk is a file that there really is.
 type onDisk struct{ *os.File }
@@ -107,9 +110,12 @@ func (f onDisk) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-// CheckDisk writes a file where a journal in dir is or would be, syncs it and
-// takes it away again, and returns the bytes that a journal there finds: those
-// that are free, and those of a journal that is there, which it neither reads nor
+// Close lets others open the directory.
+func (d Directory) Close() error { return d.dir.Close() }
+
+// CheckDisk writes a file where a log in dir is or would be, syncs it and
+// takes it away again, and returns the bytes that a log there finds: those
+// that are free, and those of a log that is there, which it neither reads nor
 // locks. They are -1 where this system does not tell. A directory that is missing
 // is not made.
 func CheckDisk(dir string) (bytes int64, err error) {
@@ -118,7 +124,7 @@ func CheckDisk(dir string) (bytes int64, err error) {
 		return 0, err
 	}
 	var own int64
-	files, _ := filepath.Glob(filepath.Join(dir, "journal-*"+extension)) // the pattern is sound
+	files, _ := filepath.Glob(filepath.Join(dir, prefix+"*"+extension)) // the pattern is sound
 	for _, path := range files {
 		if info, err := os.Stat(path); err == nil {
 			own += info.Size()

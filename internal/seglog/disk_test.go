@@ -1,4 +1,4 @@
-package journal
+package seglog
 
 import (
 	"os"
@@ -23,7 +23,7 @@ func TestADiskIsTriedWithoutATrace(t *testing.T) {
 	}
 }
 
-func TestADiskThatCannotHoldAJournalIsAnError(t *testing.T) {
+func TestADiskThatCannotHoldALogIsAnError(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -35,17 +35,17 @@ func TestADiskThatCannotHoldAJournalIsAnError(t *testing.T) {
 	}
 }
 
-func TestADiskIsTriedBesideAJournalThatIsOpen(t *testing.T) {
+func TestADiskIsTriedBesideALogThatIsOpen(t *testing.T) {
 	dir := t.TempDir()
-	kept, err := Open(dir, Options{})
+	kept, err := OpenDirectory(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := CheckDisk(dir); err != nil {
 		t.Error(err)
 	}
-	if err := kept.Ready(); err != nil {
-		t.Errorf("it is disturbed: %v", err)
+	if names, err := kept.List(); err != nil || len(names) > 0 {
+		t.Errorf("it is disturbed: %v %v", names, err)
 	}
 	if err := kept.Close(); err != nil {
 		t.Error(err)

@@ -1,4 +1,4 @@
-package journal
+package seglog
 
 import (
 	"os"
@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A journal counts what its own file takes as room that it has.
-func TestTheRoomOfAJournalIsWhatIsFreeAndItsOwnFile(t *testing.T) {
+// A log counts what its own file takes as room that it has.
+func TestTheRoomOfALogIsWhatIsFreeAndItsOwnFiles(t *testing.T) {
 	dir := t.TempDir()
 	free, err := CheckDisk(dir)
 	if err != nil {
@@ -22,7 +22,7 @@ func TestTheRoomOfAJournalIsWhatIsFreeAndItsOwnFile(t *testing.T) {
 		t.Errorf("%d bytes are free, and %d are told of", told, free)
 	}
 	const size = 1 << 42 // of a file with a hole: more than is free
-	file, err := os.Create(filepath.Join(dir, fileName))
+	file, err := os.Create(filepath.Join(dir, (&Segment{number: 1, salt: 2}).name()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package journal
+package seglog
 
 import (
 	"errors"
