@@ -804,14 +804,19 @@ func TestADamagedRecordIsParkedAndInNobodysWay(t *testing.T) {
 		dir := t.TempDir()
 		j := openJournal(t, dir, journal.Options{})
 		appendAll(t, j, keys(3)...)
-		must(t, j.Close())
-		path := filepath.Join(dir, "journal.db")
-		data, err := os.ReadFile(path)
+		files, err := filepath.Glob(filepath.Join(dir, "journal-*.log"))
 		must(t, err)
-		body := []byte(`"key":"key-000001"`)
-		must(t, os.WriteFile(path, bytes.ReplaceAll(data, body, bytes.ToUpper(body)), 0o600))
-
-		j = openJournal(t, dir, journal.Options{})
+		for _, path := range files {
+			data, err := os.ReadFile(path)
+			must(t, err)
+			if at := bytes.Index(data, []byte(`"key":"key-000001"`)); at >= 0 {
+				file, err := os.OpenFile(path, os.O_WRONLY, 0)
+				must(t, err)
+				_, err = file.WriteAt([]byte("K"), int64(at)+1)
+				must(t, err)
+				must(t, file.Close())
+			}
+		}
 		f := newTemporal()
 		runForwarder(t, j, f, Options{})
 		pass(time.Minute)

@@ -275,17 +275,19 @@ func (j *Journal) keep(ctx context.Context, a Arrival, at digest, c *claim) erro
 	}
 
 	j.mu.Lock()
-	if err == nil && !j.room(integration, ch.size()) {
+	switch {
+	case err != nil:
+	case j.closed:
+		err = ErrClosed
+	case !j.room(integration, ch.size()):
 		err = ErrFull
-	}
-	if err == nil {
-		err = j.enqueue(ch)
 	}
 	if err != nil {
 		c.settled = true
 		j.mu.Unlock()
 		return err
 	}
+	j.enqueue(ch)
 	j.held[integration] += ch.size()
 	j.mu.Unlock()
 	if err = ch.wait(ctx); err == nil {

@@ -141,6 +141,9 @@ func (f Filter) lets(item Item) bool {
 // List returns up to limit deliveries that f means, with an ID above after, in
 // the order of their IDs: 0 for the first ones, then the last ID for more.
 func (j *Journal) List(f Filter, after uint64, limit int) ([]Item, error) {
+	if err := j.Ready(); errors.Is(err, ErrClosed) {
+		return nil, err
+	}
 	items, err := j.items(f, j.candidates(f, after), limit)
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)
@@ -296,41 +299,33 @@ func (j *Journal) all(ctx context.Context, f Filter, changeOf func(id uint64) (*
 func (j *Journal) settleAll(ctx context.Context, ids []uint64, changeOf func(id uint64) (*change, error), n *int) error {
 	// Arrivals stand behind what is submitted, so that is little at a time.
 	const someBytes = 1 << 20
-	var changes []*change
-	size := int64(0)
-	settle := func() error {
-		waiting := changes
-		changes, size = nil, 0
-		for _, c := range waiting {
-			err := c.wait(ctx)
+	passed := func(err error) bool { return n != nil && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrDamaged)) }
+	var problem error
+	for len(ids) > 0 && problem == nil {
+		var piece []*change
+		for size := int64(0); len(ids) > 0 && problem == nil && size < someBytes && len(piece) < maxBatch; ids = ids[1:] {
+			c, err := changeOf(ids[0])
 			switch {
+			case err == nil:
+				piece = append(piece, c)
+				size += c.size()
+			case !passed(err):
+				problem = err
+			}
+		}
+		if err := j.submit(piece...); err != nil {
+			return errors.Join(problem, err)
+		}
+		for _, c := range piece {
+			switch err := c.wait(ctx); {
 			case err == nil && n != nil:
 				*n++
-			case err != nil && (n == nil || !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDamaged)):
-				return err
-			}
-		}
-		return nil
-	}
-	for _, id := range ids {
-		c, err := changeOf(id)
-		if err != nil && n != nil && errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err == nil {
-			err = j.submit(c)
-		}
-		if err != nil {
-			return errors.Join(settle(), err)
-		}
-		changes = append(changes, c)
-		if size += c.size(); size >= someBytes || len(changes) == maxBatch {
-			if err := settle(); err != nil {
-				return err
+			case err != nil && !passed(err):
+				return errors.Join(problem, err)
 			}
 		}
 	}
-	return settle()
+	return problem
 }
 
 // parkingOf returns what makes a change that parks a delivery. Of one that cannot be

@@ -19,16 +19,15 @@ func (j *Journal) recover(d seglog.Disk) error {
 	} else if slices.Contains(names, formerName) {
 		return errors.New(formerName + " is the journal of an earlier version, which this one cannot read: have that one empty it, and take it away")
 	}
-	var unproven []seglog.Record
-	var err error
-	j.store, unproven, err = seglog.Open(seglog.Options{
+	j.store = seglog.New(seglog.Options{
 		Disk: d, SegmentSize: segmentSize(j.maxBytes), MaxUseless: j.maxBytes / 2, Lock: &j.mu, Left: j.leftIn,
 		Last: func() uint64 {
 			j.mu.Lock()
 			defer j.mu.Unlock()
 			return j.last
 		},
-	}, j.replay, j.damaged)
+	})
+	unproven, err := j.store.Load(j.replay, j.damaged)
 	if err != nil {
 		return err
 	}

@@ -65,18 +65,22 @@ func (c *change) end(at seglog.Place, err error) {
 	}
 }
 
-// submit queues c.
-func (j *Journal) submit(c *change) error {
+// submit queues changes.
+func (j *Journal) submit(changes ...*change) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.enqueue(c)
+	for _, c := range changes {
+		if j.closed {
+			c.end(seglog.Place{}, ErrClosed)
+			return ErrClosed
+		}
+		j.enqueue(c)
+	}
+	return nil
 }
 
-// enqueue is submit for a caller that holds j.mu.
-func (j *Journal) enqueue(c *change) error {
-	if j.closed {
-		return ErrClosed
-	}
+// enqueue queues a change. The caller holds j.mu, and the journal is not closed.
+func (j *Journal) enqueue(c *change) {
 	if c.enters {
 		j.last++
 		if c.id == 0 {
@@ -88,7 +92,6 @@ func (j *Journal) enqueue(c *change) error {
 	c.committed = make(chan struct{})
 	j.queue = append(j.queue, c)
 	j.work.Signal()
-	return nil
 }
 
 // wait returns when c is durable, could not be written, or ctx has ended.

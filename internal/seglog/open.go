@@ -17,15 +17,17 @@ type Damage struct {
 	Aside    string // what the file is called once it is not needed, unless Torn
 }
 
-// Open reads a log. It calls visit for each record, in their order, and damaged for each
+// New returns a log. [Log.Load] is to be called first, then [Log.Begin].
+func New(o Options) *Log { return &Log{o: o} }
+
+// Load reads the log. It calls visit for each record, in their order, and damaged for each
 // damage; what they are given is valid until they return. unproven are the records that
 // are there but may not be durable: [Log.Begin] has to write them again. A disk that
 // cannot be read is an error.
-func Open(o Options, visit func(Record), damaged func(Damage)) (l *Log, unproven []Record, err error) {
-	l = &Log{o: o}
-	names, err := o.Disk.List()
+func (l *Log) Load(visit func(Record), damaged func(Damage)) (unproven []Record, err error) {
+	names, err := l.o.Disk.List()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, name := range names {
 		if g, ok := segmentOf(name); ok {
@@ -37,7 +39,7 @@ func Open(o Options, visit func(Record), damaged func(Damage)) (l *Log, unproven
 	ends := map[uint32]int64{}
 	for _, g := range l.segments {
 		if err := l.readEnds(g, ends); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	var b []byte
@@ -49,7 +51,7 @@ func Open(o Options, visit func(Record), damaged func(Damage)) (l *Log, unproven
 		}
 		b = slices.Grow(b[:0], int(limit))[:limit]
 		if err := l.readAt(g, b, 0); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		found, bad := g.scan(b)
 		last := int64(0)
@@ -85,7 +87,7 @@ func Open(o Options, visit func(Record), damaged func(Damage)) (l *Log, unproven
 			}
 		}
 	}
-	return l, unproven, nil
+	return unproven, nil
 }
 
 // readEnds reads the size of a segment, and what its header says of the others' ends.
