@@ -258,7 +258,7 @@ func (j *Journal) keep(ctx context.Context, a Arrival, at digest, c *claim) erro
 			}
 			j.index.put(entry{
 				delivery: k.delivery, identity: k.identity, id: k.id, position: k.id, received: k.received,
-				group: j.index.groupOf(k.group), at: at, first: at.Segment.Number(),
+				group: j.index.groupOf(k.group), at: at,
 			}, "")
 			j.signal()
 		} else {

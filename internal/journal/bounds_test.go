@@ -66,8 +66,8 @@ func TestAParkedDeliveryReservesExactlyWhatItMayTake(t *testing.T) {
 func TestACommitTakesExactlyWhatItMay(t *testing.T) {
 	var size int
 	synctest.Test(t, func(t *testing.T) { size = sizeOf(t, keys(1)[0], maxBatchBytes/2) })
-	equal(t, gathered(t, 5, size), []int{1, 2, 2})
-	equal(t, gathered(t, 5, size+1), []int{1, 1, 1, 1, 1})
+	equal(t, gathered(t, 3, size), []int{1, 2})
+	equal(t, gathered(t, 3, size+1), []int{1, 1, 1})
 }
 
 func TestAGroupIsForgottenWithItsLast(t *testing.T) {

@@ -304,4 +304,11 @@ type faultyFile struct {
 	disk *faulty
 }
 
+func (f faultyFile) Allocate(size int64) error {
+	if f.disk.full.Load() {
+		return syscall.ENOSPC
+	}
+	return f.File.Allocate(size)
+}
+
 func (f faultyFile) Sync() error { return errors.Join(f.File.Sync(), f.disk.fault()) }

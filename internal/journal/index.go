@@ -19,7 +19,6 @@ type entry struct {
 	received int64  // Unix nanoseconds
 	group    *group
 	at       seglog.Place
-	first    uint32 // number of the first segment that may have a record of it
 	parked   bool
 }
 
@@ -127,8 +126,7 @@ func (x *index) groupOf(key []byte) *group {
 
 // put adds an entry, or puts it in the place of that of the same delivery.
 func (x *index) put(e entry, code Code) {
-	if before := x.find(e.id); before != nil {
-		e.first = min(e.first, before.first)
+	if x.find(e.id) != nil {
 		x.groups[e.group.key] = e.group // should it have been the last of them
 		e.group.entries++
 		x.drop(e.id)
@@ -169,6 +167,9 @@ func (x *index) insert(e entry) {
 	if i < len(at.entries) && at.entries[i].position == e.position { // that is not kept any more
 		at.entries[i] = e
 		return
+	}
+	if n := len(at.entries); n == cap(at.entries) && n < blockSize {
+		at.entries = append(make([]entry, 0, min(2*n+4, blockSize)), at.entries...)
 	}
 	at.entries = slices.Insert(at.entries, i, e)
 	if len(at.entries) >= 2*blockSize {

@@ -360,13 +360,10 @@ func (j *Journal) Done(id uint64, runs []Ran) {
 	r := ran{id: id, identity: e.identity, runs: pack(runs)}
 	j.memory.add(e.delivery, r)
 	j.counters.forwarded++
-	c := &change{id: id, pending: -1, payload: encodeDone(grave{id, e.first, e.at.Segment.Number()}, e.delivery, r)}
+	c := &change{id: id, pending: -1, payload: encodeDone(e.delivery, r)}
 	c.done = func(at seglog.Place, err error) error {
-		if g, _ := decodeGrave(c.payload); err == nil {
-			j.store.Bury(at, g.first, g.last)
-			if c.payload[0] == doneRecord {
-				j.memory.written(e.delivery, id, at)
-			}
+		if err == nil && c.payload[0] == doneRecord {
+			j.memory.written(e.delivery, id, at)
 		}
 		return err
 	}

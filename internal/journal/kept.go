@@ -437,29 +437,22 @@ func (e *entry) rest(code Code) kept {
 }
 
 func (j *Journal) discarding(state State, id uint64) *change {
-	c := &change{payload: grave{id: id}.encode(), id: id}
+	c := &change{payload: grave(id), id: id}
 	if state == Pending {
 		c.pending = -1
 	}
 	c.check = func() error {
-		e := j.index.find(id)
-		if e == nil || e.parked != (state == Parked) {
+		if e := j.index.find(id); e == nil || e.parked != (state == Parked) {
 			return ErrNotFound
 		}
-		c.payload = grave{id, e.first, e.at.Segment.Number()}.encode()
 		return nil
 	}
-	c.done = func(at seglog.Place, err error) error {
-		if err != nil {
-			return err
-		}
-		if g, err := decodeGrave(c.payload); err == nil {
-			j.store.Bury(at, g.first, g.last)
-		}
-		if e, ok := j.index.drop(id); ok {
+	c.done = func(_ seglog.Place, err error) error {
+		if e, ok := j.index.find(id), err == nil; ok && e != nil {
 			j.held[e.group.Integration] -= e.held()
+			j.index.drop(id)
 		}
-		return nil
+		return err
 	}
 	return c
 }

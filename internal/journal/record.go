@@ -168,41 +168,27 @@ func decodeGroup(b []byte) Group {
 	return Group{string(integration), string(namespaces), string(project)}
 }
 
-// grave says that a delivery is not kept any more, although a segment whose number is
-// from first to last may have a record of it.
-type grave struct {
-	id          uint64
-	first, last uint32
-}
+// graveSize is the size of what says that a delivery is not kept any more.
+const graveSize = 1 + 8
 
-const graveSize = 1 + 8 + 4 + 4
-
-func (g grave) encode() []byte {
-	b := order.AppendUint64([]byte{graveRecord}, g.id)
-	return order.AppendUint32(order.AppendUint32(b, g.first), g.last)
-}
-
-// decodeGrave returns the grave that a payload, of a done record perhaps, begins with.
-func decodeGrave(payload []byte) (grave, error) {
-	if len(payload) < graveSize {
-		return grave{}, fmt.Errorf("%w: cut short", ErrDamaged)
-	}
-	return grave{order.Uint64(payload[1:]), order.Uint32(payload[9:]), order.Uint32(payload[13:])}, nil
-}
+func grave(id uint64) []byte { return order.AppendUint64([]byte{graveRecord}, id) }
 
 // encodeDone returns the payload of a delivery whose runs are started.
-func encodeDone(g grave, at digest, r ran) []byte {
-	b := g.encode()
-	b[0] = doneRecord
+func encodeDone(at digest, r ran) []byte {
+	b := order.AppendUint64([]byte{doneRecord}, r.id)
 	return append(append(append(b, r.identity[:]...), at[:]...), r.runs...)
 }
 
-func decodeDone(payload []byte) (at digest, r ran, err error) {
-	g, err := decodeGrave(payload)
-	if err != nil || len(payload) < graveSize+len(identity{})+len(digest{}) {
-		return digest{}, ran{}, fmt.Errorf("%w: cut short", ErrDamaged)
+// decodeDone returns what encodeDone was given, or of a grave the ID alone.
+func decodeDone(payload []byte) (id uint64, at digest, r ran, err error) {
+	b := payload[min(graveSize, len(payload)):]
+	switch {
+	case len(payload) >= graveSize && payload[0] == graveRecord:
+	case len(payload) >= graveSize && payload[0] == doneRecord && len(b) >= len(identity{})+len(digest{}):
+		at = digest(b[len(identity{}):])
+		r = ran{id: order.Uint64(payload[1:]), identity: identity(b), runs: string(b[len(identity{})+len(digest{}):])}
+	default:
+		return 0, digest{}, ran{}, fmt.Errorf("%w: cut short", ErrDamaged)
 	}
-	b := payload[graveSize:]
-	at = digest(b[len(identity{}):])
-	return at, ran{id: g.id, identity: identity(b), runs: string(b[len(identity{})+len(digest{}):])}, nil
+	return order.Uint64(payload[1:]), at, r, nil
 }

@@ -3,10 +3,12 @@ package journal
 import (
 	"errors"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
 	"sentry-temporal/internal/seglog"
+	"sentry-temporal/internal/telemetry"
 )
 
 // formerName is that of the file of a journal before there were segments.
@@ -27,6 +29,8 @@ func (j *Journal) recover(d seglog.Disk) error {
 			return j.last
 		},
 	})
+	// An index of a million deliveries would have as much garbage beside it.
+	defer debug.SetGCPercent(debug.SetGCPercent(20))
 	unproven, err := j.store.Load(j.replay, j.damaged)
 	if err != nil {
 		return err
@@ -39,7 +43,7 @@ func (j *Journal) recover(d seglog.Disk) error {
 	var payloads [][]byte
 	var changes []*change
 	for _, r := range unproven {
-		if c := j.copyOf(r, nil); c != nil {
+		if c := j.copyOf(r, true); c != nil {
 			changes, payloads = append(changes, c), append(payloads, c.payload)
 		}
 	}
@@ -50,17 +54,12 @@ func (j *Journal) recover(d seglog.Disk) error {
 	for i, c := range changes {
 		c.end(places[i], nil)
 	}
-	for j.store.Damaged() {
-		if err := j.commit(); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
 // segmentSize returns the size of segments where deliveries may take so many bytes. One
 // has room for what says that all of them are done.
-func segmentSize(maxBytes int64) int64 { return min(max(maxBytes/64, 64<<10), 16<<20) &^ 4095 }
+func segmentSize(maxBytes int64) int64 { return min(max(maxBytes/64, 64<<10), 8<<20) &^ 4095 }
 
 // replay notes what a record says.
 func (j *Journal) replay(r seglog.Record) {
@@ -74,19 +73,18 @@ func (j *Journal) replay(r seglog.Record) {
 		j.last = max(j.last, k.id, k.position)
 		j.index.put(entry{
 			delivery: k.delivery, identity: k.identity, id: k.id, position: k.position, received: k.received,
-			group: j.index.groupOf(k.group), at: r.Place, first: r.Segment.Number(), parked: k.parked != 0,
+			group: j.index.groupOf(k.group), at: r.Place, parked: k.parked != 0,
 		}, Code(k.code))
-	case doneRecord, graveRecord:
-		g, err := decodeGrave(p)
+	default:
+		id, at, done, err := decodeDone(p)
 		if err != nil {
 			return
 		}
-		j.last = max(j.last, g.id)
-		j.index.drop(g.id)
-		j.store.Bury(r.Place, g.first, g.last)
-		if at, done, err := decodeDone(p); err == nil && p[0] == doneRecord {
+		j.last = max(j.last, id)
+		j.index.drop(id)
+		if p[0] == doneRecord {
 			j.memory.add(at, done)
-			j.memory.written(at, done.id, r.Place)
+			j.memory.written(at, id, r.Place)
 		}
 	}
 }
@@ -99,7 +97,12 @@ func (j *Journal) damaged(d seglog.Damage) {
 		return
 	}
 	j.last += uint64(d.To-d.From)/seglog.FrameSize + 1 // no ID that was there is given again
-	log.Error("the journal is damaged: what was there is lost", "set_aside", filepath.Join(j.dir, d.Aside))
+	switch {
+	case d.Err != nil:
+		log.Error("the journal is damaged: what was there is lost, and the file cannot be set aside", telemetry.KeyError, d.Err.Error())
+	case !d.Known:
+		log.Error("the journal is damaged: what was there is lost", "set_aside", filepath.Join(j.dir, d.Aside))
+	}
 }
 
 // leftIn returns what is kept in a segment and cannot be read there any more, as it is to

@@ -170,20 +170,21 @@ func (j *Journal) commit() error {
 func (j *Journal) gather(short error) (batch []*change) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	room, fresh := j.store.Room()
-	size, touched := int64(0), map[uint64]bool{}
+	room, size, touched := int64(0), int64(0), map[uint64]bool{}
 	add := func(c *change) bool {
 		n := c.size()
 		switch {
 		case n == 0:
 		case c.id != 0 && touched[c.id]: // in another commit: one change goes by the other
 			return false
-		case size > 0 && (size+n > room || size+n > maxBatchBytes):
-			return false
-		case n > room && fresh == 0:
-			return false
-		case n > room:
-			room = max(n, fresh)
+		case size > 0:
+			if size+n > min(room, maxBatchBytes) {
+				return false
+			}
+		default:
+			if room = j.store.Room(n); n > room {
+				return false
+			}
 		}
 		size += n
 		batch = append(batch, c)
@@ -196,15 +197,14 @@ func (j *Journal) gather(short error) (batch []*change) {
 	for _, c := range j.queue[:min(len(j.queue), maxBatch)] {
 		waiting += c.size()
 	}
-	j.store.Sweep(max(sweepBytes, 2*min(waiting, maxBatchBytes)), func(r seglog.Record, leaving *seglog.Segment) (int64, bool) {
-		c := j.copyOf(r, leaving)
+	j.store.Sweep(max(sweepBytes, 4*min(waiting, maxBatchBytes)), func(r seglog.Record) (int64, bool) {
+		c := j.copyOf(r, false)
 		return c.size(), c == nil || add(c)
 	})
 	for len(j.forwarded) > 0 {
 		c := j.forwarded[0]
 		if short != nil { // what is remembered can wait for better times
-			c.payload = c.payload[:graveSize]
-			c.payload[0] = graveRecord
+			c.payload = grave(c.id)
 		}
 		if !add(c) {
 			break
@@ -282,51 +282,47 @@ func (j *Journal) flushDone() {
 }
 
 // copyOf returns the change that writes a record again, or nil if it is of no use any
-// more; leaving, if there is one, is about to go. The caller holds j.mu.
-func (j *Journal) copyOf(r seglog.Record, leaving *seglog.Segment) *change {
+// more. A grave is of use only as long as what it takes back is there: with graves.
+// The caller holds j.mu.
+func (j *Journal) copyOf(r seglog.Record, graves bool) *change {
+	c := &change{payload: r.Payload}
 	switch r.Payload[0] {
 	case keptRecord:
 		k, err := decodeKept(r.Payload)
 		if e := j.index.find(k.id); err != nil || e == nil || e.at != r.Place {
 			return nil
 		}
-		return &change{payload: r.Payload, id: k.id, done: func(at seglog.Place, err error) error {
+		c.id = k.id
+		c.done = func(at seglog.Place, err error) error {
 			if err == nil {
 				j.move(k, at)
 			}
 			return err
-		}}
-	case doneRecord, graveRecord:
-		g, err := decodeGrave(r.Payload)
-		if err != nil {
+		}
+	case doneRecord:
+		id, delivery, _, err := decodeDone(r.Payload)
+		if err != nil || j.memory.ran[delivery].at != r.Place && !graves {
 			return nil
 		}
-		payload := r.Payload
-		delivery, done, err := decodeDone(r.Payload)
-		if r.Payload[0] == graveRecord || err != nil || j.memory.ran[delivery].at != r.Place {
-			if !j.store.Still(g.first, g.last, leaving) {
-				return nil
-			}
-			payload, done.id = g.encode(), 0
-		}
-		return &change{payload: payload, done: func(at seglog.Place, err error) error {
+		c.done = func(at seglog.Place, err error) error {
 			if err == nil {
-				j.store.Bury(at, g.first, g.last)
-				if done.id != 0 {
-					j.memory.written(delivery, done.id, at)
-				}
+				j.memory.written(delivery, id, at)
 			}
 			return err
-		}}
+		}
+	default:
+		if !graves {
+			return nil
+		}
 	}
-	return nil
+	return c
 }
 
-// move notes that a delivery has been written again, as k. The caller holds j.mu.
+// move notes that a delivery has been written again, as k, unless it is not kept any
+// more. The caller holds j.mu.
 func (j *Journal) move(k kept, at seglog.Place) bool {
 	e := j.index.find(k.id)
 	if e == nil {
-		j.bury(k.id, at)
 		return false
 	}
 	moved := *e
@@ -334,16 +330,6 @@ func (j *Journal) move(k kept, at seglog.Place) bool {
 	j.held[e.group.Integration] += moved.held() - e.held()
 	j.index.put(moved, Code(k.code))
 	return true
-}
-
-// bury has a delivery, which was done while it was written again, be done there as well.
-// The caller holds j.mu.
-func (j *Journal) bury(id uint64, at seglog.Place) {
-	for _, c := range j.forwarded {
-		if c.id == id {
-			order.PutUint32(c.payload[graveSize-4:], at.Segment.Number())
-		}
-	}
 }
 
 // noRoom reports whether an error says that the disk is full.

@@ -15,6 +15,7 @@ type Disk interface {
 	Create(name string, size int64) (File, error) // a new file, of this size and with all of its blocks
 	Open(name string) (File, error)
 	Rename(from, to string) error
+	Link(from, to string) error
 	Remove(name string) error
 	Sync() error
 }
@@ -27,6 +28,7 @@ type File interface {
 	io.Closer
 	Sync() error
 	Size() (int64, error)
+	Allocate(size int64) error // more than it has
 }
 
 // ErrLocked means that a directory is open already, as a rule by another process.
@@ -94,13 +96,15 @@ func (d Directory) Open(name string) (File, error) {
 }
 
 func (d Directory) Rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }
+func (d Directory) Link(from, to string) error   { return os.Link(d.path(from), d.path(to)) }
 func (d Directory) Remove(name string) error     { return os.Remove(d.path(name)) }
 func (d Directory) Sync() error                  { return d.dir.Sync() }
 
 // onDisk is a file that there really is.
 type onDisk struct{ *os.File }
 
-func (f onDisk) Sync() error { return datasync(f.File) }
+func (f onDisk) Sync() error               { return datasync(f.File) }
+func (f onDisk) Allocate(size int64) error { return allocate(f.File, size) }
 
 func (f onDisk) Size() (int64, error) {
 	info, err := f.Stat()
@@ -156,13 +160,11 @@ func tryDisk(dir string) error {
 	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()), syncDir(dir))
 }
 
-// fill writes zeros, for want of a faster way to have blocks.
+// fill appends zeros, for want of a faster way to have blocks.
 func fill(f *os.File, size int64) error {
-	zeros := make([]byte, min(size, 1<<20))
-	for at := int64(0); at < size; at += int64(len(zeros)) {
-		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), size-at)], at); err != nil {
-			return err
-		}
+	at, err := f.Seek(0, io.SeekEnd)
+	for zeros := make([]byte, 1<<20); err == nil && at < size; at += int64(len(zeros)) {
+		_, err = f.WriteAt(zeros[:min(int64(len(zeros)), size-at)], at)
 	}
-	return nil
+	return err
 }

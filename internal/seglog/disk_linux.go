@@ -17,7 +17,7 @@ func datasync(f *os.File) error {
 	}
 }
 
-// allocate gives a new file its size and all of its blocks.
+// allocate makes a file larger, with all of its blocks.
 func allocate(f *os.File, size int64) error {
 	for {
 		switch err := syscall.Fallocate(int(f.Fd()), 0, 0, size); {

@@ -15,10 +15,13 @@
 //
 // The first record of a segment says where all the others end: a sync may have failed
 // there, and what is behind is not to be believed.
+//
+// Segments are given up in their order, the first one first, and durably so before the
+// next: what takes a record back stands behind it, and so outlives it. What is of use in
+// the first one is written again before.
 package seglog
 
 import (
-	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -40,26 +43,21 @@ var ErrNoSpare = errors.New("no segment to write to")
 
 // Segment is one file of a log.
 type Segment struct {
-	number  uint32
-	salt    uint64
-	size    int64
-	end     int64 // of what is written and durable; 0 for a spare
-	file    File  // nil once nothing more is written to it
-	damaged bool  // its file is to be set aside
-	failed  bool  // a write or sync has failed in it
-	blank   bool  // nothing but a header was ever in it
-	stuck   bool  // its file cannot be read, and stays
-	gone    bool  // its file has another name, or none, though perhaps not durably
+	number uint32
+	salt   uint64
+	size   int64
+	end    int64 // of what is written and durable; 0 for a spare
+	file   File  // nil once nothing more is written to it
+	open   bool  // where it ends is not said yet
+	spoilt bool  // it is damaged, or a write or sync has failed in it: it is not used again
+	blank  bool  // nothing but a header was ever in it
+	gone   bool  // its file has another name, or none, though perhaps not durably
 
 	// With Options.Lock held:
 
 	Use     int64 // bytes of the records that are of use
 	Entries int   // those among them that Options.Left is about
-	graves  map[uint32]int64
 }
-
-// Number tells the order of segments.
-func (g *Segment) Number() uint32 { return g.number }
 
 func (g *Segment) name() string { return fmt.Sprintf(prefix+"%08x-%016x"+extension, g.number, g.salt) }
 
@@ -80,7 +78,7 @@ func segmentOf(name string) (*Segment, bool) {
 // Options are what a [Log] is opened with. All are needed.
 type Options struct {
 	Disk        Disk
-	SegmentSize int64 // in bytes, but for a segment of one record that is larger
+	SegmentSize int64 // in bytes; a large record at the end may make one larger
 	MaxUseless  int64 // bytes that may be of no use, and are not written over yet
 	// Lock is held by who changes what is of use, and while it is looked at.
 	Lock sync.Locker
@@ -100,6 +98,7 @@ type Log struct {
 	number   uint32     // the highest that there is
 	last     uint64
 	changed  bool // the directory, and that is not durable yet
+	stuck    bool // the first segment cannot be read
 	buffer   []byte
 	sweep    *sweep
 }
@@ -146,7 +145,7 @@ func (l *Log) header(of *Segment) []byte {
 	b := order.AppendUint32([]byte{version}, of.number)
 	b = order.AppendUint64(b, l.o.Last())
 	for _, g := range l.segments {
-		if g != of {
+		if g != of && !g.open {
 			b = order.AppendUint32(order.AppendUint32(b, g.number), uint32(g.end))
 		}
 	}
@@ -156,46 +155,43 @@ func (l *Log) header(of *Segment) []byte {
 // headerRecord is the size of the next header's record.
 func (l *Log) headerRecord() int64 { return FrameSize + headerSize + 8*int64(len(l.segments)) }
 
-// Room returns how many bytes of records fit into the segment that is written, and into
-// another one, if there is one.
-func (l *Log) Room() (active, fresh int64) {
-	if l.active != nil {
-		active = l.active.size - l.active.end
-		if l.active.end == 0 {
-			active -= l.headerRecord()
-		}
+// free returns how many bytes of records fit into the active segment.
+func (l *Log) free() int64 {
+	if l.active.end == 0 {
+		return l.active.size - l.headerRecord()
 	}
-	if l.spare != nil {
-		fresh = l.spare.size - l.headerRecord()
-	}
-	return active, fresh
+	return l.active.size - l.active.end
 }
 
-// roll makes another segment the active one, with room for records of this size.
-func (l *Log) roll(size int64) error {
+// rolls reports whether a record of this size begins another segment. Only a large one
+// makes the segment larger that it is the last of: it would leave much of it unused.
+func (l *Log) rolls(size int64) bool {
+	return l.active == nil || size > l.free() && size <= l.o.SegmentSize/8
+}
+
+// Room returns how many bytes of records the next [Log.Write] may write if the first of
+// them takes so many; 0 if that cannot be written.
+func (l *Log) Room(first int64) int64 {
+	switch {
+	case !l.rolls(first):
+		return max(first, l.free())
+	case l.spare != nil:
+		return l.spare.size - l.headerRecord()
+	}
+	return 0
+}
+
+// roll makes the spare the active segment.
+func (l *Log) roll() error {
 	if l.spare == nil {
 		return ErrNoSpare
 	}
-	g := l.spare
-	if needed := l.headerRecord() + size; needed > g.size {
-		var err error
-		if g, err = l.create((needed + 4095) &^ 4095); err != nil {
-			return err
-		}
-	}
 	if err := l.settle(); err != nil {
-		if g != l.spare {
-			err = errors.Join(err, l.discard(g))
-		}
 		return err
 	}
-	if g == l.spare {
-		l.spare = nil
-	}
 	l.giveUp()
-	l.active = g
-	l.segments = append(l.segments, g)
-	slices.SortFunc(l.segments, func(a, b *Segment) int { return cmp.Compare(a.number, b.number) })
+	l.active, l.spare = l.spare, nil
+	l.segments = append(l.segments, l.active)
 	return nil
 }
 
@@ -218,7 +214,7 @@ func (l *Log) prepare() error {
 			l.spare = g
 		}
 		if l.active == nil {
-			if err := l.roll(0); err != nil {
+			if err := l.roll(); err != nil {
 				return fmt.Errorf("begin a segment: %w", err)
 			}
 		}
@@ -229,21 +225,13 @@ func (l *Log) prepare() error {
 	return nil
 }
 
-func sizeOf(payloads [][]byte) (size int64) {
-	for _, p := range payloads {
-		size += FrameSize + int64(len(p))
-	}
-	return size
-}
-
 // Write makes payloads durable and returns where they are. A segment that a write or
 // sync has failed in is never written again, because the next sync would succeed for
 // what is lost: all of it goes to another one, once.
 func (l *Log) Write(payloads [][]byte) (places []Place, err error) {
-	size := sizeOf(payloads)
 	for range 2 {
-		if room, _ := l.Room(); size > room {
-			if rolled := l.roll(size); rolled != nil {
+		if l.rolls(FrameSize + int64(len(payloads[0]))) {
+			if rolled := l.roll(); rolled != nil {
 				err = errors.Join(err, rolled)
 				break
 			}
@@ -270,12 +258,18 @@ func (l *Log) append(payloads [][]byte) ([]Place, error) {
 	if l.buffer = b; cap(b) > most {
 		l.buffer = nil
 	}
+	if end := g.end + int64(len(b)); end > g.size {
+		if err := g.file.Allocate(end); err != nil {
+			return nil, err
+		}
+		g.size = end
+	}
 	_, err := g.file.WriteAt(b, g.end)
 	if err == nil {
 		err = g.file.Sync()
 	}
 	if err != nil {
-		g.failed = true
+		g.spoilt = true
 		l.giveUp()
 		return nil, err
 	}
@@ -285,7 +279,7 @@ func (l *Log) append(payloads [][]byte) ([]Place, error) {
 
 // Close begins one more segment, if it can, which says where the last one ends.
 func (l *Log) Close() error {
-	err := l.roll(0)
+	err := l.roll()
 	if err == nil {
 		_, err = l.append(nil)
 	}
@@ -328,25 +322,17 @@ func (l *Log) readAt(g *Segment, b []byte, offset int64) error {
 }
 
 // retire gives up a segment that has nothing of use: it becomes the spare, if there is
-// none, and else its file goes. Only when this is durable is it not among the segments
-// any more, so that what else says that its records are of no use may go as well.
+// none, and else its file goes.
 func (l *Log) retire(g *Segment) (err error) {
 	if !g.gone {
 		l.changed = true
-		switch {
-		case g.damaged:
-			err = l.o.Disk.Rename(g.name(), g.aside())
-		case l.spare == nil && g.size == l.o.SegmentSize && !g.failed:
+		if l.spare == nil && g.size == l.o.SegmentSize && !g.spoilt {
 			spare := l.next(g.size)
-			if err = l.o.Disk.Rename(g.name(), spare.name()); err != nil {
-				break
+			if err = l.o.Disk.Rename(g.name(), spare.name()); err == nil {
+				spare.file, err = l.o.Disk.Open(spare.name())
+				l.spare = spare
 			}
-			if spare.file, err = l.o.Disk.Open(spare.name()); err != nil {
-				err = errors.Join(err, l.o.Disk.Remove(spare.name()))
-				break
-			}
-			l.spare = spare
-		default:
+		} else {
 			err = l.o.Disk.Remove(g.name())
 		}
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -357,12 +343,6 @@ func (l *Log) retire(g *Segment) (err error) {
 	if err := l.settle(); err != nil {
 		return fmt.Errorf("give up a segment: %w", err)
 	}
-	l.o.Lock.Lock()
-	defer l.o.Lock.Unlock()
 	l.segments = slices.DeleteFunc(l.segments, func(other *Segment) bool { return other == g })
-	for _, other := range l.segments { // graves for it are of no use any more
-		other.Use -= other.graves[g.number]
-		delete(other.graves, g.number)
-	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 )
 
@@ -14,7 +15,9 @@ type Damage struct {
 	Name     string // of the file
 	From, To int64
 	Torn     bool   // nobody was told that it was durable: the power failed, as a rule
-	Aside    string // what the file is called once it is not needed, unless Torn
+	Aside    string // what the file is called, too, so that it stays; unless Torn
+	Known    bool   // since before: it was set aside then
+	Err      error  // why it could not be set aside
 }
 
 // New returns a log. [Log.Load] is to be called first, then [Log.Begin].
@@ -70,10 +73,12 @@ func (l *Log) Load(visit func(Record), damaged func(Damage)) (unproven []Record,
 		g.end = end
 		for _, where := range bad {
 			d := Damage{Name: g.name(), From: where.from, To: where.to, Torn: where.from >= end, Aside: g.aside()}
-			g.damaged = g.damaged || !d.Torn
+			if d.Known = slices.Contains(names, d.Aside); !d.Torn {
+				d.Err = l.setAside(g)
+			}
 			damaged(d)
 		}
-		g.blank = !g.damaged
+		g.blank = !g.spoilt
 		for _, r := range found {
 			if r.Offset == 0 && len(r.Payload) >= headerSize { // there is nothing else
 				l.last = max(l.last, order.Uint64(r.Payload[headerSize-8:]))
@@ -84,6 +89,7 @@ func (l *Log) Load(visit func(Record), damaged func(Damage)) (unproven []Record,
 			if int64(r.Offset) >= end {
 				r.Payload = bytes.Clone(r.Payload)
 				unproven = append(unproven, r)
+				g.open = true
 			}
 		}
 	}
@@ -123,11 +129,21 @@ func (l *Log) readEnds(g *Segment, ends map[uint32]int64) error {
 	return nil
 }
 
+// setAside gives the file of a damaged segment a second name, which it keeps.
+func (l *Log) setAside(g *Segment) error {
+	g.spoilt, l.changed = true, true
+	if err := l.o.Disk.Link(g.name(), g.aside()); !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
+}
+
 // Last is the highest that Options.Last ever gave, as far as it is known.
 func (l *Log) Last() uint64 { return l.last }
 
 // Begin begins a segment, because none that was there is written to, and makes payloads
-// durable in it.
+// durable in it. Only then do headers say where the segments end that the unproven
+// records are in.
 func (l *Log) Begin(payloads [][]byte) ([]Place, error) {
 	for _, g := range slices.Clone(l.segments) {
 		if g.blank && l.spare == nil {
@@ -142,8 +158,14 @@ func (l *Log) Begin(payloads [][]byte) ([]Place, error) {
 			return nil, err
 		}
 	}
-	if err := l.roll(sizeOf(payloads)); err != nil {
+	if err := l.roll(); err != nil {
 		return nil, err
 	}
-	return l.append(payloads)
+	places, err := l.append(payloads)
+	if err == nil {
+		for _, g := range l.segments {
+			g.open = false
+		}
+	}
+	return places, err
 }
