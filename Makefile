@@ -90,7 +90,7 @@ breaks: bin/temporal ## take each guard out and see the test of it go red
 
 .PHONY: mutate
 mutate: bin/temporal bin/gremlins ## change the code, operator by operator, and count what no test notices
-	@scripts/mutate ./internal/sentry ./triage ./internal/yamlfile ./internal/routes ./internal/destinations ./ingress ./internal/forwarder ./internal/journal ./internal/starter
+	@scripts/mutate ./internal/sentry ./triage ./internal/yamlfile ./internal/routes ./internal/destinations ./ingress ./internal/forwarder ./internal/seglog ./internal/journal ./internal/starter
 
 .PHONY: lint
 lint: bin/golangci-lint bin/workflowcheck ## check style, correctness, determinism, and for mistakes of workflows
