@@ -63,14 +63,12 @@ const keptSize = 1 + 4*8 + len(identity{}) + len(digest{})
 
 // encode returns the payload of k, with room for a body that is not in k.
 func (k kept) encode(room int) []byte {
-	texts := [][]byte{k.code, k.reason, k.head}
-	b := make([]byte, 0, k.bodyAt()+len(k.body)+room)
-	b = append(b, keptRecord)
+	b := append(make([]byte, 0, k.bodyAt()+len(k.body)+room), keptRecord)
 	for _, n := range []uint64{k.id, k.position, uint64(k.received), uint64(k.parked)} {
 		b = order.AppendUint64(b, n)
 	}
-	b = append(append(append(b, k.identity[:]...), k.delivery[:]...), k.group...)
-	for _, text := range texts {
+	b = append(append(b, k.identity[:]...), k.delivery[:]...)
+	for _, text := range [][]byte{k.group, k.code, k.reason, k.head} {
 		b = appendText(b, text)
 	}
 	return append(b, k.body...)
@@ -104,27 +102,19 @@ func decodeKept(payload []byte) (k kept, err error) {
 	k.id, k.position = order.Uint64(payload[1:]), order.Uint64(payload[9:])
 	k.received, k.parked = int64(order.Uint64(payload[17:])), int64(order.Uint64(payload[25:]))
 	k.identity, k.delivery = identity(payload[33:]), digest(payload[33+len(identity{}):])
-	rest := payload[keptSize:]
-	k.group = rest
-	ok := true
-	for _, text := range []*[]byte{nil, nil, nil, &k.code, &k.reason, &k.head} {
-		var t []byte
-		if t, rest, ok = cutText(rest); !ok {
+	k.body = payload[keptSize:]
+	for _, text := range []*[]byte{&k.group, &k.code, &k.reason, &k.head} {
+		var ok bool
+		if *text, k.body, ok = cutText(k.body); !ok {
 			return kept{}, fmt.Errorf("%w: cut short", ErrDamaged)
 		}
-		if text == nil {
-			k.group = payload[keptSize : len(payload)-len(rest)]
-		} else {
-			*text = t
-		}
 	}
-	k.body = rest
 	return k, nil
 }
 
 // bodyAt is where the body is in the payload of k.
 func (k kept) bodyAt() int {
-	return keptSize + len(k.group) + 3*4 + len(k.code) + len(k.reason) + len(k.head)
+	return keptSize + 4*4 + len(k.group) + len(k.code) + len(k.reason) + len(k.head)
 }
 
 // read returns all that k is. It keeps no reference to what k refers to.

@@ -48,6 +48,9 @@ func (j *Journal) recover(d seglog.Disk) error {
 		}
 	}
 	places, err := j.store.Begin(payloads)
+	if noRoom(err) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -70,6 +70,7 @@ func syncDir(dir string) error {
 
 func (d Directory) path(name string) string { return filepath.Join(d.dir.Name(), name) }
 
+// List implements [Disk].
 func (d Directory) List() ([]string, error) {
 	entries, err := os.ReadDir(d.dir.Name())
 	names := make([]string, len(entries))
@@ -79,33 +80,49 @@ func (d Directory) List() ([]string, error) {
 	return names, err
 }
 
+// Create implements [Disk].
 func (d Directory) Create(name string, size int64) (File, error) {
 	f, err := os.OpenFile(d.path(name), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := allocate(f, size); err != nil {
+	if size > 0 {
+		err = allocate(f, size)
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
 	return onDisk{f}, nil
 }
 
+// Open implements [Disk].
 func (d Directory) Open(name string) (File, error) {
 	f, err := os.OpenFile(d.path(name), os.O_RDWR, 0)
 	return onDisk{f}, err
 }
 
+// Rename implements [Disk].
 func (d Directory) Rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }
-func (d Directory) Link(from, to string) error   { return os.Link(d.path(from), d.path(to)) }
-func (d Directory) Remove(name string) error     { return os.Remove(d.path(name)) }
-func (d Directory) Sync() error                  { return d.dir.Sync() }
+
+// Link implements [Disk].
+func (d Directory) Link(from, to string) error { return os.Link(d.path(from), d.path(to)) }
+
+// Remove implements [Disk].
+func (d Directory) Remove(name string) error { return os.Remove(d.path(name)) }
+
+// Sync implements [Disk].
+func (d Directory) Sync() error { return d.dir.Sync() }
 
 // onDisk is a file that there really is.
 type onDisk struct{ *os.File }
 
-func (f onDisk) Sync() error               { return datasync(f.File) }
+// Sync implements [File].
+func (f onDisk) Sync() error { return datasync(f.File) }
+
+// Allocate implements [File].
 func (f onDisk) Allocate(size int64) error { return allocate(f.File, size) }
 
+// Size implements [File].
 func (f onDisk) Size() (int64, error) {
 	info, err := f.Stat()
 	if err != nil {

@@ -38,6 +38,9 @@ const (
 	extension = ".log"
 )
 
+// touched is a file that is made to be taken away.
+const touched = "journal.touched"
+
 // ErrNoSpare means that there is no segment that could be written.
 var ErrNoSpare = errors.New("no segment to write to")
 
@@ -91,16 +94,17 @@ type Options struct {
 
 // Log is a log. One goroutine at a time may use it, but for Read.
 type Log struct {
-	o        Options
-	segments []*Segment // all but spare, ascending by number
-	active   *Segment   // the last of them; nil if nothing can be written to it any more
-	spare    *Segment   // an empty one, so that there is room for what needs some; may be nil
-	number   uint32     // the highest that there is
-	last     uint64
-	changed  bool // the directory, and that is not durable yet
-	stuck    bool // the first segment cannot be read
-	buffer   []byte
-	sweep    *sweep
+	o         Options
+	segments  []*Segment // all but spare, ascending by number
+	active    *Segment   // the last of them; nil if nothing can be written to it any more
+	spare     *Segment   // an empty one, so that there is room for what needs some; may be nil
+	number    uint32     // the highest that there is
+	last      uint64
+	changed   bool // the directory, and that is not durable yet
+	unsettled bool // and the last sync of it failed
+	stuck     bool // the first segment cannot be read
+	buffer    []byte
+	sweep     *sweep
 }
 
 // next returns a segment that has no file yet.
@@ -129,15 +133,27 @@ func (l *Log) discard(g *Segment) error {
 	return errors.Join(g.file.Close(), l.o.Disk.Remove(g.name()))
 }
 
-// settle makes durable which files there are.
+// settle makes durable which files there are. After a sync that failed what was changed
+// before counts as written: the directory has to be changed again.
 func (l *Log) settle() error {
-	if l.changed {
-		if err := l.o.Disk.Sync(); err != nil {
+	if !l.changed {
+		return nil
+	}
+	if l.unsettled {
+		f, err := l.o.Disk.Create(touched, 0)
+		if err == nil {
+			err = f.Close()
+		}
+		if err == nil || errors.Is(err, os.ErrExist) {
+			err = l.o.Disk.Remove(touched)
+		}
+		if err != nil {
 			return err
 		}
-		l.changed = false
 	}
-	return nil
+	err := l.o.Disk.Sync()
+	l.unsettled, l.changed = err != nil, err != nil
+	return err
 }
 
 // header returns the payload of the first record of a segment.
@@ -203,20 +219,30 @@ func (l *Log) giveUp() {
 	}
 }
 
-// prepare sees to it that there is an active segment and a spare.
+// prepare sees to it that there is an active segment with room for what is not large,
+// and a spare. What makes room may roll into the spare when there is no other; nothing
+// else does, so that there is one when the log is opened on a disk that is full.
 func (l *Log) prepare() error {
-	for l.active == nil || l.spare == nil {
-		if l.spare == nil {
-			g, err := l.create(l.o.SegmentSize)
-			if err != nil {
+	for l.active == nil || l.spare == nil || l.free() < l.o.SegmentSize/8 {
+		another := l.spare
+		if l.active != nil || l.spare == nil {
+			var err error
+			if another, err = l.create(l.o.SegmentSize); err != nil {
 				return fmt.Errorf("make a segment: %w", err)
 			}
-			l.spare = g
 		}
-		if l.active == nil {
-			if err := l.roll(); err != nil {
-				return fmt.Errorf("begin a segment: %w", err)
+		if l.spare == nil {
+			l.spare = another
+			continue
+		}
+		if err := l.roll(); err != nil {
+			if another != l.spare {
+				err = errors.Join(err, l.discard(another))
 			}
+			return fmt.Errorf("begin a segment: %w", err)
+		}
+		if another != l.active {
+			l.spare = another
 		}
 	}
 	if err := l.settle(); err != nil {

@@ -143,7 +143,8 @@ func (l *Log) Last() uint64 { return l.last }
 
 // Begin begins a segment, because none that was there is written to, and makes payloads
 // durable in it. Only then do headers say where the segments end that the unproven
-// records are in.
+// records are in. On a disk that is full there may be none to begin: the log can be used
+// all the same, and will begin one when there is room.
 func (l *Log) Begin(payloads [][]byte) ([]Place, error) {
 	for _, g := range slices.Clone(l.segments) {
 		if g.blank && l.spare == nil {
@@ -155,6 +156,11 @@ func (l *Log) Begin(payloads [][]byte) ([]Place, error) {
 	if l.spare == nil {
 		var err error
 		if l.spare, err = l.create(l.o.SegmentSize); err != nil {
+			for _, g := range l.segments {
+				if g.open { // all of it is read when it is emptied
+					g.end = g.size
+				}
+			}
 			return nil, err
 		}
 	}
