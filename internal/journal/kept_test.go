@@ -325,3 +325,64 @@ func TestADeliveryBelongsToEachOfItsNamespaces(t *testing.T) {
 	}
 	equal(t, said(), want)
 }
+
+func TestWhatIsParkedIsNotStarted(t *testing.T) {
+	j := openJournal(t, t.TempDir(), Options{})
+	appendAll(t, j, "a", "b")
+	park(t, j, 1, "reason")
+	_, err := j.Read(1)
+	fails(t, err, ErrNotFound)
+	j.Done(1, nil)
+	equal(t, []int{j.Stats().Pending, j.Stats().Parked}, []int{1, 1})
+}
+
+// An ID is a delivery's for as long as it is kept; what is put back is at the end.
+func TestWhatIsPutBackIsTheSameDeliveryAtTheEndOfTheQueue(t *testing.T) {
+	dir := t.TempDir()
+	j := openJournal(t, dir, Options{})
+	appendAll(t, j, "a", "b", "c")
+	park(t, j, 1, "reason")
+	_, err := j.PutBack(t.Context(), only(Parked, 1))
+	must(t, err)
+	for range 2 {
+		equal(t, pendingKeys(t, j), []string{"b", "c", "a"})
+		var ids []uint64
+		for _, e := range j.Entries(j.Entries(0, 1)[0].Position, 10) {
+			ids = append(ids, e.ID)
+		}
+		equal(t, ids, []uint64{3, 1})
+		items, err := j.List(Filter{State: Pending}, 0, 10)
+		must(t, err)
+		equal(t, idsOf(items), []uint64{1, 2, 3})
+		equal(t, items[0].ReasonCode, "")
+		must(t, j.Close())
+		j = openJournal(t, dir, Options{})
+	}
+}
+
+func TestOneChangeOfADeliveryGoesByTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, release := t.TempDir(), make(chan struct{})
+		j := openJournal(t, dir, Options{OnCommit: func(_ time.Duration, added, _ int) {
+			if added > 0 {
+				<-release
+			}
+		}})
+		go func() { _ = appendTo(t.Context(), j, deliveryOf("a")) }()
+		synctest.Wait()
+		release <- struct{}{}
+		synctest.Wait()
+		go func() { _ = appendTo(t.Context(), j, deliveryOf("b")) }() // the disk is busy with it
+		synctest.Wait()
+		results := make(chan error, 2)
+		for _, reason := range []string{"one", "another"} {
+			go func() { results <- j.ParkFor(t.Context(), 1, Refused, reason) }()
+			synctest.Wait()
+		}
+		close(release)
+		must(t, <-results)
+		fails(t, <-results, ErrNotFound)
+		must(t, j.Close())
+		equal(t, parkedItems(t, openJournal(t, dir, Options{}))[0].Reason, "one")
+	})
+}
