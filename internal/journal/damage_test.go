@@ -90,6 +90,7 @@ func TestDamageCostsWhatIsInItAndIsSetAsideAndTold(t *testing.T) {
 		"a bit of the header":           {func(d []byte) { d[25] ^= 4 }, 0},
 		"a bit of the header's salt":    {func(d []byte) { d[3] ^= 4 }, 0},
 		"a bit of the header's length":  {func(d []byte) { d[12] ^= 4 }, 0},
+		"the last record is zero":       {func(d []byte) { clear(d[bytes.LastIndex(d, d[:8]):]) }, 1},
 		"the end is zero":               {func(d []byte) { clear(d[200_000:]) }, n},
 		"zeros in place of all":         {func(d []byte) { clear(d) }, n},
 		"not ours at all":               {func(d []byte) { copy(d, strings.Repeat("no journal\n", len(d)/11)) }, n},
