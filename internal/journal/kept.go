@@ -108,7 +108,7 @@ func (j *Journal) candidates(f Filter, after uint64) (ids []uint64) {
 		asked[id] = true
 	}
 	const some = 4096
-	position := uint64(0)
+	position := after + 1 // none is before its ID
 	for more := true; more; {
 		more = false
 		n := 0
