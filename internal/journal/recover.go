@@ -99,7 +99,6 @@ func (j *Journal) damaged(d seglog.Damage) {
 		log.Warn("the end of the journal is cut short, as when the power fails: what was being written is left out")
 		return
 	}
-	j.last += uint64(d.To-d.From)/seglog.FrameSize + 1 // no ID that was there is given again
 	switch {
 	case d.Err != nil:
 		log.Error("the journal is damaged: what was there is lost, and the file cannot be set aside", telemetry.KeyError, d.Err.Error())
