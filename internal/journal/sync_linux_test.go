@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"sentry-temporal/internal/seglog"
 )
 
 // refuse has the kernel answer EIO to a system call, from now on and in all of
@@ -63,7 +65,7 @@ func init() {
 	}
 	roles["new directory without fsync of its parent"] = func(dir string) {
 		check(refuse(unix.SYS_FSYNC))
-		_, err := Open(filepath.Join(dir, "new"), Options{})
+		_, err := seglog.OpenDirectory(filepath.Join(dir, "new"))
 		needsSync(err)
 	}
 }
