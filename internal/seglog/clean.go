@@ -91,7 +91,10 @@ func (l *Log) victim() *Segment {
 	for _, g := range l.segments {
 		useless += g.size - g.Use
 	}
-	if first.Use <= first.size/8 || useless > l.o.MaxUseless || l.spare == nil && l.active != nil && first.Use <= l.free()/2 {
+	switch {
+	case first.Use == 0, first.Use <= first.size/8 && l.spare != nil, useless > l.o.MaxUseless && l.spare != nil:
+		return first
+	case l.spare == nil && l.active != nil && first.Use <= l.free()/2:
 		return first
 	}
 	return nil

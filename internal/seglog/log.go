@@ -189,12 +189,15 @@ func (l *Log) rolls(size int64) bool {
 // them takes so many; 0 if that cannot be written.
 func (l *Log) Room(first int64) int64 {
 	switch {
-	case !l.rolls(first):
-		return max(first, l.free())
-	case l.spare != nil:
+	case l.spare == nil: // what makes room must not need any
+		if l.active == nil || first > l.free() {
+			return 0
+		}
+		return l.free()
+	case l.rolls(first):
 		return l.spare.size - l.headerRecord()
 	}
-	return 0
+	return max(first, l.free())
 }
 
 // roll makes the spare the active segment.
