@@ -264,6 +264,7 @@ func copyJournal(t testing.TB, dir string) string {
 type faulty struct {
 	seglog.Disk
 	broken, full atomic.Bool
+	fails        atomic.Int32 // how many of the next syncs of files do
 }
 
 // openFaulty opens a journal on a disk that can be broken.
@@ -311,4 +312,9 @@ func (f faultyFile) Allocate(size int64) error {
 	return f.File.Allocate(size)
 }
 
-func (f faultyFile) Sync() error { return errors.Join(f.File.Sync(), f.disk.fault()) }
+func (f faultyFile) Sync() error {
+	if f.disk.fails.Add(-1) >= 0 {
+		return syscall.EIO
+	}
+	return errors.Join(f.File.Sync(), f.disk.fault())
+}

@@ -378,6 +378,25 @@ func TestWhatIsDoneAndCannotBeNotedIsNotedLater(t *testing.T) {
 	})
 }
 
+func TestAFailedSyncIsMadeGoodInAnotherFile(t *testing.T) {
+	dir := t.TempDir()
+	j, disk := openFaulty(t, dir, Options{MaxBytes: small})
+	want := keys(3)
+	for _, key := range want { // enough for the file to stay
+		must(t, appendTo(t.Context(), j, deliveryOfSize(key, 100_000)))
+	}
+	disk.fails.Store(2)
+	fails(t, appendTo(t.Context(), j, deliveryOf("refused")), syscall.EIO)
+	appendAll(t, j, "a")
+	disk.fails.Store(1)
+	appendAll(t, j, "b")
+	must(t, j.Ready())
+	want = append(want, "a", "b")
+	equal(t, pendingKeys(t, j), want)
+	j = openJournal(t, copyJournal(t, dir), Options{MaxBytes: small})
+	equal(t, pendingKeys(t, j), want) // what was refused is not believed
+}
+
 func TestStatsTellTheAgeOfTheOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := openJournal(t, t.TempDir(), Options{})
