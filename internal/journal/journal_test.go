@@ -365,8 +365,9 @@ func TestWhatIsDoneIsNotedOnADiskThatIsFull(t *testing.T) {
 func TestWhatIsDoneAndCannotBeNotedIsNotedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		j, disk := openFaulty(t, dir, Options{})
-		appendAll(t, j, "a", "b")
+		j, disk := openFaulty(t, dir, Options{MaxBytes: small})
+		must(t, appendTo(t.Context(), j, deliveryOfSize("a", 100_000)))
+		must(t, appendTo(t.Context(), j, deliveryOfSize("b", 200_000))) // enough for the file to stay
 		disk.broken.Store(true)
 		done(j, 1)
 		fails(t, j.Sync(), nil)
@@ -374,7 +375,7 @@ func TestWhatIsDoneAndCannotBeNotedIsNotedLater(t *testing.T) {
 		pass(retryLag)
 		appendAll(t, j, "c") // from here on nobody believes what could not be written
 		equal(t, pendingKeys(t, j), []string{"b", "c"})
-		equal(t, pendingKeys(t, openJournal(t, copyJournal(t, dir), Options{})), []string{"b", "c"})
+		equal(t, pendingKeys(t, openJournal(t, copyJournal(t, dir), Options{MaxBytes: small})), []string{"b", "c"})
 	})
 }
 

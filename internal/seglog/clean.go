@@ -11,7 +11,8 @@ type sweep struct {
 // the error says why there is none, when only what makes room should be written.
 func (l *Log) MakeRoom() error {
 	err := l.clean()
-	if prepared := l.prepare(); prepared != nil {
+	prepared := l.prepare()
+	if l.short = prepared != nil; l.short {
 		return prepared
 	}
 	return err
@@ -81,8 +82,8 @@ func (l *Log) begin(g *Segment) (err error) {
 }
 
 // victim returns the first segment if it is to be emptied, and else nil: if it has next
-// to nothing of use, if too much is of no use in all of them together, or if there is no
-// spare and what it has fits in. The caller holds Options.Lock.
+// to nothing of use, or if too much is of no use in all of them together. Where there is
+// no room for more, any is that fits into what there is. The caller holds Options.Lock.
 func (l *Log) victim() *Segment {
 	if len(l.segments) == 0 || l.segments[0] == l.active || l.stuck {
 		return nil
@@ -91,10 +92,8 @@ func (l *Log) victim() *Segment {
 	for _, g := range l.segments {
 		useless += g.size - g.Use
 	}
-	switch {
-	case first.Use == 0, first.Use <= first.size/8 && l.spare != nil, useless > l.o.MaxUseless && l.spare != nil:
-		return first
-	case l.spare == nil && l.active != nil && first.Use <= l.free()/2:
+	fits := l.active != nil && first.Use <= l.free()/2 || l.spare != nil && first.Use <= l.spare.size/2
+	if first.Use == 0 || l.short && fits || !l.short && (first.Use <= first.size/8 || useless > l.o.MaxUseless) {
 		return first
 	}
 	return nil

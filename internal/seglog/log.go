@@ -103,6 +103,7 @@ type Log struct {
 	changed   bool // the directory, and that is not durable yet
 	unsettled bool // and the last sync of it failed
 	stuck     bool // the first segment cannot be read
+	short     bool // there is no room for more than what makes some
 	buffer    []byte
 	sweep     *sweep
 }
