@@ -94,7 +94,7 @@ func (j *Journal) replay(r seglog.Record) {
 
 // damaged says what is wrong with the log.
 func (j *Journal) damaged(d seglog.Damage) {
-	log := j.log.With(keyPath, filepath.Join(j.dir, d.Name), "from", d.From, "to", d.To)
+	log := j.log.With(keyPath, filepath.Join(j.dir, d.Name), "damaged_from", d.From, "damaged_to", d.To)
 	if d.Torn {
 		log.Warn("the end of the journal is cut short, as when the power fails: what was being written is left out")
 		return
