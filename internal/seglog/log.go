@@ -116,7 +116,8 @@ func (l *Log) next(size int64) *Segment {
 	return &Segment{number: l.number, salt: order.Uint64(salt[:]), size: size}
 }
 
-// create makes a segment with a file of its own, which has all of its blocks.
+// create makes a segment with a file of its own, which has all of its blocks, and has
+// them, too, when the power has failed.
 func (l *Log) create(size int64) (_ *Segment, err error) {
 	g := l.next(size)
 	l.changed = true
