@@ -217,12 +217,15 @@ flags. It says how many and which before it asks.`,
 				return err
 			}
 			if !yes {
-				sure, err := c.ask(cmd, at, ids, question)
+				shown, sure, err := c.ask(cmd, at, ids, question)
 				if err != nil {
 					return err
 				}
 				if !sure {
 					return errors.New("nothing was done")
+				}
+				if len(shown) > 0 { // and none that has come since
+					ids, c.all = shown, false
 				}
 			}
 			return c.change(cmd.Context(), at, ids, name, done, counted, cmd.OutOrStdout())
@@ -235,15 +238,16 @@ flags. It says how many and which before it asks.`,
 	return cmd
 }
 
-// ask tells which deliveries are meant and asks whether to go on.
-func (c *choosing) ask(cmd *cobra.Command, at ingressAt, ids []string, question string) (bool, error) {
+// ask tells which deliveries are meant and asks whether to go on. It returns their
+// numbers, unless there are more than it was told of.
+func (c *choosing) ask(cmd *cobra.Command, at ingressAt, ids []string, question string) (numbers []string, sure bool, err error) {
 	items, more, err := c.page(cmd.Context(), at, ids, 0, pageSize)
 	if err != nil || len(items) == 0 {
-		return err == nil, err // the ingress says that there is none
+		return nil, err == nil, err // the ingress says that there is none
 	}
 	w := cmd.ErrOrStderr()
 	if err := printItems(w, items[:min(len(items), askedAbout)]); err != nil {
-		return false, err
+		return nil, false, err
 	}
 	if len(items) > askedAbout {
 		fmt.Fprintln(w, "...")
@@ -251,13 +255,17 @@ func (c *choosing) ask(cmd *cobra.Command, at ingressAt, ids []string, question 
 	count := strconv.Itoa(len(items))
 	if more {
 		count = "more than " + count
+	} else {
+		for _, i := range items {
+			numbers = append(numbers, strconv.FormatUint(i.ID, 10))
+		}
 	}
 	fmt.Fprintf(w, "%s: %s %s? [y/N] ", question, count, c.state)
 	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
+		return nil, false, err
 	}
-	return slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(line))), nil
+	return numbers, slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(line))), nil
 }
 
 func (c *choosing) change(ctx context.Context, at ingressAt, ids []string, name, done, counted string, stdout io.Writer) error {

@@ -55,21 +55,21 @@ func (p *poster) verdict() error {
 func (p *poster) print(d hook.Delivery, a hook.Answer) {
 	if !a.OK() {
 		p.refused++
-		fmt.Fprintf(p.stdout, "%d %s (Request-ID %s)\n", a.Code, a.Error, d.RequestID)
+		fmt.Fprintf(p.stdout, "%d %s (Request-ID %s)\n", a.Code, shown(a.Error), shown(d.RequestID))
 		if a.Code == http.StatusUnauthorized {
 			fmt.Fprintln(p.stderr, "It has to be signed with the Client Secret of the ingress: --secret, or SENTRY_CLIENT_SECRET in the environment of this command.")
 		}
 		return
 	}
-	fmt.Fprintf(p.stdout, "%d %s %s (Request-ID %s)\n", a.Code, a.Status, a.Event, d.RequestID)
+	fmt.Fprintf(p.stdout, "%d %s %s (Request-ID %s)\n", a.Code, shown(string(a.Status)), shown(a.Event), shown(d.RequestID))
 	for _, run := range a.Runs {
-		fmt.Fprintf(p.stdout, "    %s %s\n", run.Status, run.WorkflowID)
+		fmt.Fprintf(p.stdout, "    %s %s\n", shown(string(run.Status)), shown(run.WorkflowID))
 		if run.URL != "" {
-			fmt.Fprintf(p.stdout, "    %s\n", run.URL)
+			fmt.Fprintf(p.stdout, "    %s\n", shown(run.URL))
 		}
 	}
 	for _, skip := range a.Skipped {
-		fmt.Fprintf(p.stdout, "    not %s: %s\n", skip.Workflow, why[skip.Why])
+		fmt.Fprintf(p.stdout, "    not %s: %s\n", shown(skip.Workflow), why[skip.Why])
 	}
 	p.compare(d, a)
 }
@@ -83,7 +83,7 @@ var why = map[routes.Why]string{
 // compare warns of a delivery that is another one than that which came under its
 // Request-ID before: the key in the answer tells.
 func (p *poster) compare(d hook.Delivery, a hook.Answer) {
-	this := fmt.Sprintf("%s, %d bytes, SHA-256 %.4x…", a.Event, len(d.Body), sha256.Sum256(d.Body))
+	this := fmt.Sprintf("%s, %d bytes, SHA-256 %.4x…", shown(a.Event), len(d.Body), sha256.Sum256(d.Body))
 	first, again := p.sent[d.RequestID]
 	if !again {
 		p.sent[d.RequestID] = this
@@ -92,9 +92,9 @@ func (p *poster) compare(d hook.Delivery, a hook.Answer) {
 	switch {
 	case a.Key == "" || a.Key == d.RequestID:
 	case strings.HasPrefix(a.Key, d.RequestID+"-"):
-		fmt.Fprintf(p.stderr, "warning: Request-ID %s came before (%s), so this (%s) is another delivery, with the key %s\n", d.RequestID, first, this, a.Key)
+		fmt.Fprintf(p.stderr, "warning: Request-ID %s came before (%s), so this (%s) is another delivery, with the key %s\n", shown(d.RequestID), first, this, shown(a.Key))
 	default:
-		fmt.Fprintf(p.stderr, "warning: Request-ID %q cannot be a key, so the key is %s\n", d.RequestID, a.Key)
+		fmt.Fprintf(p.stderr, "warning: Request-ID %q cannot be a key, so the key is %s\n", d.RequestID, shown(a.Key))
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
@@ -63,6 +64,30 @@ func TestTheSameSampleUnderARequestIDIsOneDeliveryInEachCall(t *testing.T) {
 		status, stdout, stderr := triage(t, "send", "--url", url, "--request-id", id, "issue.created")
 		if status != exitOK || !strings.Contains(stdout, "202 "+want+" sentry.issue.created (Request-ID "+id+")\n    "+want+" triage_sentry_issue:sentry:"+id+"\n") || stderr != "" {
 			t.Errorf("it exits with %d and prints %s%s", status, stdout, stderr)
+		}
+	}
+}
+
+func TestNoTextOfAnAnswerDoesAnythingToATerminal(t *testing.T) {
+	for _, code := range []int{http.StatusAccepted, http.StatusBadRequest} {
+		at := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+			run := map[string]string{"workflow_id": escapes, "status": escapes, "url": escapes}
+			w.WriteHeader(code)
+			if err := json.NewEncoder(w).Encode(map[string]any{
+				"error": escapes, "status": escapes, "event": escapes, "idempotency_key": r.Header.Get(sentry.HeaderRequestID) + "-" + escapes,
+				"runs": []any{run}, "skipped": []any{map[string]string{"workflow": escapes}},
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+		_, stdout, stderr := triage(t, "send", "--url", at, "issue.created")
+		if !strings.Contains(stdout, "owned") {
+			t.Errorf("it prints %q", stdout)
+		}
+		for _, bad := range []string{"\x1b", "\x07", "\u009b", "\u202e", "\r"} {
+			if strings.Contains(stdout+stderr, bad) {
+				t.Errorf("it prints %q in %q", bad, stdout+stderr)
+			}
 		}
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +62,35 @@ func TestAPersonIsAskedBeforeAnythingIsChanged(t *testing.T) {
 		}
 		if got := listed(t, "pending", "list"); got != test.pending {
 			t.Errorf("after %q pending are %s", test.answer, got)
+		}
+	}
+}
+
+// What comes between the question and the answer was not shown to anybody.
+func TestOnlyWhatAPersonWasShownIsChanged(t *testing.T) {
+	for _, choice := range []string{"--all", "--reason=by_hand", "7"} {
+		var posted url.Values
+		at := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet {
+				fmt.Fprint(w, `{"deliveries":[{"id":7,"state":"parked"},{"id":9,"state":"parked"}]}`)
+				return
+			}
+			if err := r.ParseForm(); err != nil {
+				t.Error(err)
+			}
+			posted = r.PostForm
+			fmt.Fprint(w, `{"discarded":2}`)
+		})
+		person, program := terminal(t, 80)
+		before := os.Stdin
+		os.Stdin = program
+		if _, err := io.WriteString(person, "y\n"); err != nil {
+			t.Fatal(err)
+		}
+		status, stdout, stderr := triage(t, "parked", "discard", choice, "--url", at)
+		os.Stdin = before
+		if status != exitOK || !slices.Equal(posted["id"], []string{"7", "9"}) || posted.Has("all") {
+			t.Errorf("%s exits with %d, says %s%s and sends %v", choice, status, stdout, stderr, posted)
 		}
 	}
 }

@@ -181,8 +181,13 @@ func recordOf(d remembered) DeliveryRecord {
 	return record
 }
 
+// taken reports whether the delivery was to have runs when it came.
+func (d DeliveryRecord) taken() bool {
+	return slices.Contains([]string{string(starter.Started), string(starter.Existing), string(starter.Accepted)}, d.Answer)
+}
+
 // liven brings up to date what became of a delivery. again says that one with its
-// key came before it.
+// key was taken before it.
 func (s *statusPage) liven(d *DeliveryRecord, again bool) {
 	if d.Answer != string(starter.Accepted) || s.Look == nil {
 		return
@@ -249,7 +254,9 @@ func (s *statusPage) records() (all, unverified []DeliveryRecord) {
 	for _, d := range slices.Backward(verified) { // the oldest first
 		record := recordOf(d)
 		s.liven(&record, came[delivery{d.Integration, d.Key}])
-		came[delivery{d.Integration, d.Key}] = true
+		if record.taken() {
+			came[delivery{d.Integration, d.Key}] = true
+		}
 		if record.Outcome == string(starter.Ignored) && len(record.Skipped) == 0 {
 			if _, known := wanted[d.Event]; !known {
 				wanted[d.Event] = wantedBy(d.Event, table)

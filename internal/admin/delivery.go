@@ -92,7 +92,7 @@ func (s *statusPage) delivery(integration, key string) (DeliveryDetail, bool) {
 	}
 	for i := range d.Arrivals {
 		arrival := &d.Arrivals[i].DeliveryRecord
-		s.liven(arrival, i+1 < len(d.Arrivals))
+		s.liven(arrival, slices.ContainsFunc(d.Arrivals[i+1:], func(a ArrivalRecord) bool { return a.taken() }))
 		if arrival.Outcome == string(starter.Ignored) && len(arrival.Skipped) == 0 {
 			arrival.Wanted = wantedBy(arrival.Event, s.Routes().Routes)
 		}
@@ -217,9 +217,11 @@ func (s *statusPage) describe(ctx context.Context, d *DeliveryDetail) {
 			detail, err := s.Describe(ctx, d.of(*r))
 			if err != nil {
 				r.Problem = text.Shorten(text.Line(err.Error()), maxProblem)
-				return
 			}
-			r.Detail, r.State = &detail, &detail.RunState
+			// With an error it is from before: then what is newer is more.
+			if err == nil || !detail.Asked.IsZero() && (r.State == nil || !detail.Asked.Before(r.State.Asked)) {
+				r.Detail, r.State = &detail, &detail.RunState
+			}
 		})
 	}
 	asking.Wait()
@@ -278,8 +280,12 @@ func (s *statusPage) showDelivery(c *gin.Context) {
 	c.Data(status, "text/html; charset=utf-8", text.Bytes())
 }
 
-// errNoBody says that the body of a delivery is not kept.
-var errNoBody = errors.New("the body of this delivery is kept neither here nor in Temporal")
+var (
+	// errNoBody says that the body of a delivery is not kept.
+	errNoBody = errors.New("the body of this delivery is kept neither here nor in Temporal")
+	// errUnreadable says that the journal has it and cannot read it.
+	errUnreadable = errors.New("the journal does not read a delivery")
+)
 
 // showBody answers GET /deliveries/{integration}/{key}/body with the envelope.
 func (s *statusPage) showBody(c *gin.Context) {
@@ -292,6 +298,8 @@ func (s *statusPage) showBody(c *gin.Context) {
 	switch {
 	case errors.Is(err, errNoBody):
 		web.Refuse(c, http.StatusNotFound, err.Error())
+	case errors.Is(err, errUnreadable):
+		s.admin.fail(c, err)
 	case err != nil:
 		s.admin.Log.WarnContext(c.Request.Context(), "envelope not read", telemetry.KeyIntegration, d.Integration, keyKey, d.Key, telemetry.KeyError, err.Error())
 		web.Refuse(c, http.StatusBadGateway, "Temporal has the body and does not tell: "+text.Shorten(text.Line(err.Error()), maxProblem))
@@ -309,8 +317,11 @@ const keyKey = "idempotency_key"
 func (s *statusPage) envelope(ctx context.Context, d DeliveryDetail) (sentry.Envelope, error) {
 	if d.Kept != nil {
 		env, err := s.admin.Journal.Export(d.Kept.ID)
-		if err == nil || !errors.Is(err, journal.ErrNotFound) {
-			return env, err
+		switch {
+		case err == nil:
+			return env, nil
+		case !errors.Is(err, journal.ErrNotFound):
+			return env, fmt.Errorf("%w: %w", errUnreadable, err)
 		}
 	}
 	var problem error

@@ -211,6 +211,59 @@ func TestTheBodyOfADeliveryIsReadWhereItIs(t *testing.T) {
 	}
 }
 
+func TestABodyThatTheJournalDoesNotReadIsNotSaidToBeInTemporal(t *testing.T) {
+	var log bytes.Buffer
+	w := newWatched(t, nil, lookAt(journal.Known{State: journal.Parked, ID: 7}), func(o *admin.Options) {
+		o.Journal = &kept{items: []item{{ID: 7, State: journal.Parked, Integration: "sentry"}}, unreadable: errors.New("record is damaged")}
+		o.Log = slog.New(slog.NewJSONHandler(&log, nil))
+	})
+	status, text, _ := ask(t, http.MethodGet, w.admin+"/deliveries/sentry/k/body", nil)
+	if status != http.StatusInternalServerError || strings.Contains(string(text), "Temporal") || !strings.Contains(log.String(), "record is damaged") {
+		t.Errorf("answered %d %s, and the log has %s", status, text, &log)
+	}
+}
+
+// What was known a moment ago is shown with why it is not known now.
+func TestALookAtADeliveryThatCannotBeAskedAboutShowsWhatIsKnownFromBefore(t *testing.T) {
+	now := time.Now()
+	for name, tt := range map[string]struct {
+		asked time.Time // of the description
+		shows bool
+	}{
+		"a description":                         {now, true},
+		"a description that is older than that": {now.Add(-time.Minute), false},
+		"nothing":                               {time.Time{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWatched(t, nil, lookAt(started("run-k")), func(o *admin.Options) {
+				o.Status.Describe = func(context.Context, admin.RunOf) (admin.RunDetail, error) {
+					return admin.RunDetail{RunState: admin.RunState{Status: admin.RunStuck, Asked: tt.asked}, TaskQueue: "urgent"}, admin.ErrAskedTooMuch
+				}
+				o.Status.Runs = func(of []admin.RunOf) map[admin.RunOf]admin.RunState {
+					return map[admin.RunOf]admin.RunState{of[0]: {Status: admin.RunRunning, Asked: now.Add(-time.Second)}}
+				}
+			})
+			want := map[bool]string{true: admin.RunStuck, false: admin.RunRunning}[tt.shows]
+			d := w.detail(t)
+			if d.Runs[0].Problem == "" || (d.Runs[0].Detail != nil) != tt.shows || d.Runs[0].State.Status != want {
+				t.Errorf("its run is %+v", d.Runs[0])
+			}
+			has(t, w.page(t, "deliveries/sentry/k"), "try again in a few seconds", "run-"+want)
+		})
+	}
+}
+
+// One that is discarded on its page, and of which nothing is remembered, is said to be.
+func TestADeliveryThatIsGoneSaysWhatWasDoneToIt(t *testing.T) {
+	j := &kept{items: []item{{ID: 7, State: journal.Parked, Integration: "sentry", Key: "k", Reason: "because"}}}
+	w := newWatched(t, nil, func(o *admin.Options) { o.Journal, o.Status.Journal, o.Status.Look = j, j.stats, j.Look })
+	address := w.admin + "/deliveries/sentry/k"
+	status, text, _ := ask(t, http.MethodPost, w.admin+"/journal/discard?id=7&state=parked", nil, browser, header("Sec-Fetch-Site", "same-origin"), header("Referer", address))
+	if status != http.StatusNotFound || !strings.Contains(toldOn(string(text)), "1 discarded for good") {
+		t.Errorf("answered %d %s", status, mainOf(string(text)))
+	}
+}
+
 // What is parked is acted on where one looks at it.
 func TestADeliveryIsActedOnFromItsPage(t *testing.T) {
 	j := &kept{items: []item{{ID: 7, State: journal.Parked, Integration: "sentry", Key: "k", Reason: "because"}}}

@@ -222,6 +222,21 @@ func TestARowGoesOnToWhatBecameOfItsDelivery(t *testing.T) {
 	}
 }
 
+// One that could not be kept, or that nothing ran for then, does not make it the second.
+func TestOneThatComesAgainAfterNothingCameOfItStartsItsRuns(t *testing.T) {
+	for _, outcome := range []string{web.Failed, "ignored"} {
+		w := newWatched(t, nil, lookAt(started("run-k")))
+		w.recent.Observe(t.Context(), arrival(func(d *web.Delivery) { d.Outcome, d.Runs = outcome, nil }))
+		w.recent.Observe(t.Context(), arrival())
+		if got := w.records(t, ""); got[0].Outcome != "started" || got[1].Outcome != outcome {
+			t.Errorf("the records are %+v", got)
+		}
+		if d := w.detail(t); d.Arrivals[0].Outcome != "started" || d.Outcome != "started" {
+			t.Errorf("it is told as %+v", d)
+		}
+	}
+}
+
 // What was answered otherwise than accepted is final, and the journal is not asked.
 func TestARowThatIsFinalStays(t *testing.T) {
 	w := newWatched(t, nil, func(o *admin.Options) {

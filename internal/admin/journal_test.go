@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,6 +31,8 @@ type kept struct {
 	listed   int              // how often
 	broken   error
 	renumber uint64 // what is put back has an ID higher by this
+
+	unreadable error // of exports
 }
 
 func means(f journal.Filter, i item) bool {
@@ -53,7 +56,7 @@ func (k *kept) List(f journal.Filter, after uint64, limit int) ([]item, error) {
 func (k *kept) Export(id uint64) (sentry.Envelope, error) {
 	for _, i := range k.items {
 		if i.ID == id {
-			return sentry.NewEnvelope(i.Integration, i.Event, http.Header{}, []byte(issueBody), i.Received), k.broken
+			return sentry.NewEnvelope(i.Integration, i.Event, http.Header{}, []byte(issueBody), i.Received), cmp.Or(k.broken, k.unreadable)
 		}
 	}
 	return sentry.Envelope{}, fmt.Errorf("export delivery %d: %w", id, journal.ErrNotFound)

@@ -104,7 +104,8 @@ func (r *Recent) Observe(_ context.Context, d web.Delivery) {
 		return
 	}
 	r.verified.add(d)
-	if _, known := r.last[d.Integration]; known && d.Outcome != web.Refused {
+	// One that was held is taken long after it came.
+	if last, known := r.last[d.Integration]; known && d.Outcome != web.Refused && d.Time.After(last) {
 		r.last[d.Integration] = d.Time
 	}
 }

@@ -21,6 +21,9 @@ import (
 func (r *Runs) Describe(ctx context.Context, of RunOf) (RunDetail, error) {
 	r.mu.Lock()
 	known, ok := r.details.Get(of)
+	if t, listed := r.known.Peek(of); listed && t.run != cmp.Or(known.RunID, of.RunID) && t.state.Asked.After(known.Asked) {
+		ok = false // it went on as another one
+	}
 	place := r.placeOf(of)
 	r.mu.Unlock()
 	if ok && time.Since(known.Asked) < holdsFor(known.Status) {

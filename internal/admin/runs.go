@@ -90,13 +90,17 @@ type contact struct {
 	problem  NamespaceState // of the last; zero if it went well
 }
 
-// note notes how a request went.
+// note notes how a request went. Of several that fail at the same time the first one
+// counts.
 func (h *contact) note(now time.Time, at placeKey, err error) {
 	if err == nil {
 		*h = contact{}
 		return
 	}
 	h.problem = namespaceStateOf(at.connection, at.namespace, err)
+	if now.Before(h.next) {
+		return
+	}
 	h.next = now.Add(min(describedFor<<min(h.failures, 10), maxPause))
 	h.failures++
 }
@@ -362,7 +366,7 @@ func (t *tracked) become(now time.Time, run foundRun) {
 	t.tell(now, RunState{Status: run.status})
 	switch run.status {
 	case RunRunning:
-		t.next = later(now, earlier(now, run.started).Add(soon)) // whatever the clocks are
+		t.next = latest(now, earliest(now, run.started).Add(soon)) // whatever the clocks are
 	case RunFailed, RunTerminated:
 		t.next = now
 	default:
@@ -377,20 +381,6 @@ func (t *tracked) tell(now time.Time, state RunState) {
 	if t.run != t.RunID {
 		t.state.RunID = t.run
 	}
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }
 
 // describe asks for runs by themselves, as many as may be asked for now, those

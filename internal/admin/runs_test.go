@@ -632,3 +632,53 @@ func TestDescriptionsAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// The row is told first that a run was reset; its page must not say otherwise.
+func TestADescriptionFromBeforeARunWentOnIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &standIn{}
+		r := runsOf(t, s)
+		of := s.add("default", 1, failing)
+		look(r, of, 50*time.Second)
+		if d, err := r.Describe(t.Context(), of[0]); err != nil || d.Status != admin.RunFailed {
+			t.Fatalf("described as %+v: %v", d, err)
+		}
+		s.change(func() {
+			next := *s.latest()
+			next.runID, next.status, next.started = "reset", running, time.Now()
+			s.runs = append(s.runs, &next)
+		})
+		if state := look(r, of, 30*time.Second)[of[0]]; state.Status != admin.RunRunning || state.RunID != "reset" {
+			t.Fatalf("the row says %+v", state)
+		}
+		if d, err := r.Describe(t.Context(), of[0]); err != nil || d.Status != admin.RunRunning || d.RunID != "reset" {
+			t.Errorf("its page says %+v: %v", d, err)
+		}
+	})
+}
+
+// Many questions that are under way when a namespace goes away are one failure: the next
+// one does not have to wait for a minute.
+func TestAHiccupOfANamespaceIsSoonOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &standIn{}
+		r := runsOf(t, s)
+		runs := s.add("default", 20, running)
+		look(r, runs, 10*time.Second)
+		s.change(func() {
+			s.answer = func(_ context.Context, q question) error {
+				if q.kind == "list" {
+					return nil
+				}
+				return serviceerror.NewUnavailable("away")
+			}
+		})
+		look(r, runs, 5*time.Second)
+		s.change(func() { s.answer = nil })
+		mended := time.Now()
+		look(r, runs, 12*time.Second)
+		if n := s.count(mended, "describe"); n < 10 || len(r.Problems()) != 0 {
+			t.Errorf("asked about %d runs in 12 s, and the problems are %+v", n, r.Problems())
+		}
+	})
+}

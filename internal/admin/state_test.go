@@ -248,6 +248,9 @@ func TestAnIntegrationThatSendsNothingForADayIsWorthALook(t *testing.T) {
 		}
 		recent.Observe(t.Context(), web.Delivery{Integration: "sentry", Verified: true, Time: time.Now(), Outcome: "accepted"})
 		expect(admin.LevelGood, admin.LevelUnknown)
+		// One that was held since yesterday is taken now.
+		recent.Observe(t.Context(), web.Delivery{Integration: "sentry", Verified: true, Time: time.Now().Add(-25 * time.Hour), Outcome: "accepted"})
+		expect(admin.LevelGood, admin.LevelUnknown)
 		pass(24 * time.Hour)
 		expect(admin.LevelGood, admin.LevelUnknown)
 		pass(time.Second)
