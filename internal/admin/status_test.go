@@ -427,21 +427,6 @@ func TestEachTileSaysHowItIs(t *testing.T) {
 	has(t, w.page(t, ""), " s ago", "mobile: none since the start")
 }
 
-func TestThePageSaysWhyTheStatesOfRunsAreNotKnown(t *testing.T) {
-	const words = "States of runs"
-	var problems []admin.NamespaceState
-	w := newWatched(t, nil, func(o *admin.Options) { o.Status.RunProblems = func() []admin.NamespaceState { return problems } })
-	if strings.Contains(w.page(t, ""), words) {
-		t.Error("there is a tile, and nothing to say")
-	}
-	problems = []admin.NamespaceState{{Namespace: "default", Status: admin.StatusRefused, Problem: "not <for> you"}}
-	has(t, w.page(t, ""), words, "default: not &lt;for&gt; you")
-	w.states = []admin.NamespaceState{{Namespace: "default", Status: admin.StatusUnreachable, Problem: "away", Asked: time.Now()}}
-	if strings.Contains(w.page(t, ""), words) {
-		t.Error("a namespace that does not answer is told of twice")
-	}
-}
-
 func TestThePageShowsWhatIsParkedAndPutsItBackOrDiscardsIt(t *testing.T) {
 	kept := &kept{items: []item{
 		{ID: 7, State: journal.Parked, Integration: "mobile", Event: "sentry.error.created", ReasonCode: "too_large", Reason: "too large for Temporal",

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -27,9 +26,6 @@ func (s *statusPage) tiles(state StateRecord) []tile {
 		parked.Link, parked.Leads = "#h-parked", "what is parked, and why"
 	}
 	all := []tile{temporal, {Name: "Workers", Verdict: state.Workers.Verdict}, pending, parked, {Name: "Last delivery", Verdict: lastVerdict(state.Integrations)}}
-	if v := s.runsVerdict(state.Temporal.Namespaces); v.Level != LevelGood {
-		all = append(all, tile{Name: "States of runs", Verdict: v})
-	}
 	for _, of := range state.Integrations {
 		if of.Secrets.Level != LevelGood {
 			all = append(all, tile{Name: "Client Secret of " + of.Integration, Verdict: of.Secrets.Verdict})
@@ -39,25 +35,6 @@ func (s *statusPage) tiles(state StateRecord) []tile {
 		all = append(all, tile{Name: "File of the routes", Verdict: state.Routes.Verdict})
 	}
 	return all
-}
-
-// runsVerdict says whether Temporal tells of the runs on the page, where nothing else is
-// wrong with a namespace.
-func (s *statusPage) runsVerdict(namespaces []NamespaceRecord) Verdict {
-	v := verdict(LevelGood, "Known")
-	if s.RunProblems == nil {
-		return v
-	}
-	for _, problem := range s.RunProblems() {
-		name := nameOf(problem.Connection, problem.Namespace)
-		if !slices.ContainsFunc(namespaces, func(n NamespaceRecord) bool {
-			return n.Level == LevelBad && nameOf(n.Connection, n.Namespace) == name
-		}) {
-			v.Level, v.Title = LevelBusy, "Not known"
-			v.Notes = append(v.Notes, name+": "+problem.Problem)
-		}
-	}
-	return v
 }
 
 // temporalTile is about Temporal, whose UI is at an address, "" if that is unknown.
