@@ -56,7 +56,7 @@ build: ## build the programs into bin/
 # What a machine may lack comes before anything is built.
 .PHONY: test
 test: ## run all tests, with the race detector and a few seconds of fuzzing
-	@scripts/need gcc chromium nginx caddy npm
+	@scripts/need gcc chromium nginx caddy npm strace
 	@$(MAKE) --no-print-directory bin/temporal bin/axe.min.js examples/typescript/node_modules
 	go test -race ./...
 	@FUZZTIME=2s scripts/fuzz
@@ -81,7 +81,7 @@ bench: bin/temporal ## measure acknowledgements, starts, memory and what a deliv
 
 .PHONY: chaos
 chaos: bin/temporal ## kill and break everything under load, then count the runs
-	@scripts/need nginx
+	@scripts/need nginx strace
 	@go run ./cmd/chaos
 
 .PHONY: breaks

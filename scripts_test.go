@@ -111,19 +111,19 @@ func (m machine) isCalled(want ...string) {
 func TestNothingIsSaidOrDoneWhenNothingIsMissing(t *testing.T) {
 	m := newMachine(t)
 	m.isRoot(true)
-	for _, name := range []string{"gcc", "chromium", "nginx", "caddy", "npm", "initdb"} {
+	for _, name := range []string{"gcc", "chromium", "nginx", "caddy", "npm", "strace", "initdb"} {
 		m.has(name, "")
 	}
 	m.has("fc-list", "echo NotoColorEmoji.ttf")
 	m.hasApt()
-	if output, ok := m.run("scripts/need", "gcc", "chromium", "nginx", "caddy", "npm", "postgresql", "emoji"); !ok || output != "" {
+	if output, ok := m.run("scripts/need", "gcc", "chromium", "nginx", "caddy", "npm", "strace", "postgresql", "emoji"); !ok || output != "" {
 		t.Errorf("said was %q", output)
 	}
 	m.isCalled("gcc -E -", "fc-list :lang=und-zsye")
 }
 
 func TestWhatIsMissingIsInstalledByApt(t *testing.T) {
-	const install = "apt-get install -y --no-install-recommends gcc libc6-dev chromium nginx caddy npm postgresql fontconfig fonts-noto-color-emoji"
+	const install = "apt-get install -y --no-install-recommends gcc libc6-dev chromium nginx caddy npm strace postgresql fontconfig fonts-noto-color-emoji"
 	for name, c := range map[string]struct {
 		root bool
 		want []string
@@ -141,7 +141,7 @@ func TestWhatIsMissingIsInstalledByApt(t *testing.T) {
 			if !c.root {
 				m.has("sudo", `[ "$1" = -n ] || exec "$@"`)
 			}
-			if output, ok := m.run("scripts/need", "gcc", "chromium", "nginx", "caddy", "npm", "postgresql", "emoji"); !ok {
+			if output, ok := m.run("scripts/need", "gcc", "chromium", "nginx", "caddy", "npm", "strace", "postgresql", "emoji"); !ok {
 				t.Errorf("it failed: %s", output)
 			}
 			m.isCalled(c.want...)
@@ -176,15 +176,15 @@ func TestWithoutPermissionOneCommandIsNamedAndNothingIsBuilt(t *testing.T) {
 	}{
 		"sudo asks for a password": {
 			"test", func(m machine) { m.isRoot(false); m.has("sudo", "exit 1"); m.hasApt() },
-			"sudo apt-get update && sudo apt-get install -y --no-install-recommends gcc libc6-dev chromium nginx caddy npm",
+			"sudo apt-get update && sudo apt-get install -y --no-install-recommends gcc libc6-dev chromium nginx caddy npm strace",
 		},
 		"no sudo": {
 			"test", func(m machine) { m.isRoot(false); m.hasApt() },
-			"su -c 'apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev chromium nginx caddy npm'",
+			"su -c 'apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev chromium nginx caddy npm strace'",
 		},
 		"no apt-get": {
 			"test", func(m machine) { m.isRoot(true) },
-			"apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev chromium nginx caddy npm",
+			"apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev chromium nginx caddy npm strace",
 		},
 		"only the compiler is missing": {
 			"test", func(m machine) {
@@ -193,6 +193,7 @@ func TestWithoutPermissionOneCommandIsNamedAndNothingIsBuilt(t *testing.T) {
 				m.has("npm", "")
 				m.has("nginx", "")
 				m.has("caddy", "")
+				m.has("strace", "")
 			},
 			"su -c 'apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev'",
 		},

@@ -47,8 +47,12 @@ type bench struct {
 	binaries string
 	journals int // used so far
 	refused  []string
-	admin    string // base address of the ingress that was started last
+	admin    string   // base address of the ingress that was started last
+	after    []func() // what ends that runs for a measurement
 }
+
+// turns is in how many turns a cell of the table is measured.
+const turns = 2
 
 // parallel is how many starts the raw loop and the forwarder have under way.
 const parallel = 16
@@ -62,7 +66,7 @@ func (b *bench) run(ctx context.Context) error {
 	for _, measure := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"acknowledgements", b.acknowledgements}, {"starts", b.starts}, {"memory", b.memory}} {
+	}{{"one", b.one}, {"acknowledgements", b.acknowledgements}, {"latency", b.latency}, {"starts", b.starts}, {"runs", b.runs}, {"memory", b.memory}} {
 		if b.only != "" && b.only != measure.name {
 			continue
 		}
@@ -91,21 +95,22 @@ func (b *bench) acknowledgements(ctx context.Context) error {
 		}
 		for _, connections := range []uint16{1, 16, 200} {
 			fmt.Fprintf(table, "%d KiB\t%d\t", size>>10, connections)
-			var bare float64
-			for i, start := range []func(context.Context) (string, *proc.Program, error){
-				b.startBare,
-				func(ctx context.Context) (string, *proc.Program, error) { return b.startIngress(ctx, "127.0.0.1:1") },
-				func(ctx context.Context) (string, *proc.Program, error) { return b.startIngress(ctx, temporal.Address) },
-			} {
-				rate, p50, p99, err := b.measure(ctx, start, body, connections)
-				if err != nil {
-					return err
+			cells := make([]cell, 3)
+			for range turns {
+				for i, start := range []func(context.Context) (string, *proc.Program, error){
+					b.startBare,
+					func(ctx context.Context) (string, *proc.Program, error) { return b.startIngress(ctx, "127.0.0.1:1") },
+					func(ctx context.Context) (string, *proc.Program, error) { return b.startIngress(ctx, temporal.Address) },
+				} {
+					if err := b.measure(ctx, start, body, connections, &cells[i]); err != nil {
+						return err
+					}
 				}
-				fmt.Fprintf(table, "|\t%.0f\t%s\t%s\t", rate, ms(p50), ms(p99))
-				if i == 0 {
-					bare = rate
-				} else {
-					fmt.Fprintf(table, "%.2f\t", rate/bare)
+			}
+			for i, c := range cells {
+				fmt.Fprintf(table, "|\t%.0f\t%s\t%s\t", mean(c.rates), ms(c.at(0.5)), ms(c.at(0.99)))
+				if i > 0 {
+					fmt.Fprintf(table, "%.2f\t", mean(c.rates)/mean(cells[0].rates))
 				}
 			}
 			fmt.Fprintln(table)
@@ -120,24 +125,58 @@ func (b *bench) acknowledgements(ctx context.Context) error {
 	return nil
 }
 
+// cell is what was measured in turns.
+type cell struct {
+	rates []float64
+	times
+}
+
 // measure sends body as fast as connections carry it, under a new Request-ID
-// each time, and returns acknowledgements a second and their latency.
-func (b *bench) measure(ctx context.Context, start func(context.Context) (string, *proc.Program, error), body []byte, connections uint16) (rate float64, p50, p99 time.Duration, err error) {
+// each time, and adds acknowledgements a second and their latency to a cell.
+func (b *bench) measure(ctx context.Context, start func(context.Context) (string, *proc.Program, error), body []byte, connections uint16, c *cell) error {
 	url, program, err := start(ctx)
 	if err != nil {
-		return 0, 0, 0, err
+		return err
 	}
 	defer program.Kill()
 	var metrics vegeta.Metrics
-	load.Load{Duration: b.each, Connections: connections}.Run(ctx, targets(url, body), func(r *vegeta.Result) { metrics.Add(r) })
+	load.Load{Duration: b.each / turns, Connections: connections}.Run(ctx, targets(url, body), func(r *vegeta.Result) {
+		metrics.Add(r)
+		c.times = append(c.times, r.Latency)
+	})
 	metrics.Close()
 	if metrics.Success < 1 { // the disk was too slow for some, see the ingress' answers
 		b.refused = append(b.refused, fmt.Sprintf("%d bytes over %d connections: %v", len(body), connections, metrics.StatusCodes))
 	}
 	if metrics.Success < 0.9 {
-		return 0, 0, 0, fmt.Errorf("%s answered %v: %v", url, metrics.StatusCodes, metrics.Errors)
+		return fmt.Errorf("%s answered %v: %v", url, metrics.StatusCodes, metrics.Errors)
 	}
-	return metrics.Throughput, metrics.Latencies.P50, metrics.Latencies.P99, ctx.Err()
+	c.rates = append(c.rates, metrics.Throughput)
+	return ctx.Err()
+}
+
+// sendOne sends a delivery and waits for the answer.
+func sendOne(ctx context.Context, next vegeta.Targeter) error {
+	var t vegeta.Target
+	if err := next(&t); err != nil {
+		return err
+	}
+	request, err := t.Request()
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request.WithContext(ctx))
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusAccepted {
+		return fmt.Errorf("%s answered %s", t.URL, response.Status)
+	}
+	return nil
 }
 
 // targets signs once: the Request-ID is not signed, and signing is not what is
@@ -227,7 +266,7 @@ func serveBare(ctx context.Context, l net.Listener) error {
 }
 
 // starts prints how fast what is kept becomes runs, beside the raw loop that
-// does nothing else, and the raw disk. The two take turns, since the machine's
+// does nothing else. The two take turns, since the machine's
 // speed drifts.
 func (b *bench) starts(ctx context.Context) error {
 	const deliveries, turns = 1500, 3
@@ -243,11 +282,7 @@ func (b *bench) starts(ctx context.Context) error {
 		}
 		raw, drained = append(raw, r), append(drained, d)
 	}
-	appends, err := b.fsyncs()
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(b.out, "\nraw append and fsync of 2 KiB   %8.0f/s\n", appends)
+	fmt.Fprintln(b.out)
 	fmt.Fprintf(b.out, "raw ExecuteWorkflow, %d callers %8.0f/s   (turns: %.0f)\n", parallel, mean(raw), raw)
 	fmt.Fprintf(b.out, "forwarder, %d starts at once    %8.0f/s   (turns: %.0f), %.2f of the raw loop\n", parallel, mean(drained), drained, mean(drained)/mean(raw))
 	return nil
@@ -267,9 +302,22 @@ func rate(ctx context.Context, n int, do func(context.Context, *starter.Connecti
 		return 0, err
 	}
 	defer connections.Close()
-	body, err := bodyOf(2 << 10)
+	envelopes, err := envelopesOf(n)
 	if err != nil {
 		return 0, err
+	}
+	began := time.Now()
+	if err := do(ctx, connections, envelopes); err != nil {
+		return 0, err
+	}
+	return float64(n) / time.Since(began).Seconds(), nil
+}
+
+// envelopesOf returns n new issues.
+func envelopesOf(n int) ([]sentry.Envelope, error) {
+	body, err := bodyOf(2 << 10)
+	if err != nil {
+		return nil, err
 	}
 	envelopes := make([]sentry.Envelope, n)
 	for i := range envelopes {
@@ -277,11 +325,7 @@ func rate(ctx context.Context, n int, do func(context.Context, *starter.Connecti
 		header.Set(sentry.HeaderRequestID, sentry.NewRequestID())
 		envelopes[i] = sentry.NewEnvelope("sentry", "sentry.issue.created", header, body, time.Now())
 	}
-	began := time.Now()
-	if err := do(ctx, connections, envelopes); err != nil {
-		return 0, err
-	}
-	return float64(n) / time.Since(began).Seconds(), nil
+	return envelopes, nil
 }
 
 func rawLoop(ctx context.Context, connections *starter.Connections, envelopes []sentry.Envelope) error {
@@ -362,26 +406,6 @@ func (b *bench) drain(ctx context.Context, connections *starter.Connections, env
 		}
 	}
 	return nil
-}
-
-// fsyncs returns how many times a second 2 KiB are appended and made durable.
-func (b *bench) fsyncs() (float64, error) {
-	file, err := os.Create(filepath.Join(b.dir, "raw"))
-	if err != nil {
-		return 0, err
-	}
-	defer file.Close()
-	block := make([]byte, 2<<10)
-	began, n := time.Now(), 0
-	for ; time.Since(began) < b.each; n++ {
-		if _, err := file.Write(block); err != nil {
-			return 0, err
-		}
-		if err := file.Sync(); err != nil {
-			return 0, err
-		}
-	}
-	return float64(n) / time.Since(began).Seconds(), nil
 }
 
 func mean(values []float64) float64 {

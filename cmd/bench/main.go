@@ -19,10 +19,11 @@ func main() {
 	flags := flag.CommandLine
 	each := flags.Duration("each", 4*time.Second, "measure each cell of the table for this long")
 	dir := flags.String("dir", "", "keep journals in this directory: it decides what fsync costs (default: a temporary one)")
-	only := flags.String("only", "", "measure only this: acknowledgements, starts or memory")
+	only := flags.String("only", "", "measure only this: one, acknowledgements, latency, starts, runs or memory")
 	bare := flags.String("serve-bare", "", "only be the server to compare with, at this address")
+	raw := flags.String("serve-worker", "", "only be the worker to compare with, of Temporal at this address")
 	flag.Parse()
-	err := run(ctx, bench{dir: *dir, each: *each, only: *only, out: os.Stdout}, *bare)
+	err := run(ctx, bench{dir: *dir, each: *each, only: *only, out: os.Stdout}, *bare, *raw)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -30,7 +31,10 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, b bench, bare string) error {
+func run(ctx context.Context, b bench, bare, raw string) error {
+	if raw != "" {
+		return serveWorker(ctx, raw)
+	}
 	if bare != "" {
 		l, err := net.Listen("tcp", bare)
 		if err != nil {

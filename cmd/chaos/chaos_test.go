@@ -66,3 +66,13 @@ func TestAStormOfAFewIssuesIsARunAnIssue(t *testing.T) {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
+
+// The short form: the sender waits for longer until all is well again.
+func TestNothingIsAcknowledgedThatIsNotSynced(t *testing.T) {
+	dir, binaries := built(t)
+	var out bytes.Buffer
+	d := disk{rate: 200, row: 200, patience: 3 * time.Minute, dir: dir, binaries: binaries, out: &out}
+	if err := d.run(t.Context()); err != nil {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}

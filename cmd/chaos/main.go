@@ -5,7 +5,8 @@
 // notices; it has one project storm and looks after another; it has a few issues storm
 // and counts what Temporal is asked; it rotates the Client
 // Secret beside a flood of strangers; it restarts ingresses and wants no delivery to
-// be refused; and it has strangers attack and measures what deliveries notice.
+// be refused; it has strangers attack and measures what deliveries notice; and it has
+// fsync fail.
 package main
 
 import (
@@ -32,7 +33,7 @@ func main() {
 	flags.IntVar(&o.rate, "rate", 300, "send this many a second while everything is killed")
 	flags.IntVar(&o.turns, "turns", 3, "break each thing this many times")
 	flags.StringVar(&o.breaks, "break", "", "break only what has this in its name, such as delet")
-	flags.StringVar(&o.only, "only", "", "do only this: kills, domains, storm, issues, rotation, restarts or attack")
+	flags.StringVar(&o.only, "only", "", "do only this: kills, domains, storm, issues, rotation, restarts, attack or disk")
 	flags.IntVar(&o.restarts, "restarts", 100, "restart ingresses this many times, with the socket held and behind nginx")
 	flags.StringVar(&o.dir, "dir", "", "keep everything in this directory (default: a temporary one, in memory if there is /dev/shm)")
 	flag.Parse()
@@ -100,6 +101,9 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 		}},
 		{"attack", func(ctx context.Context, dir string) error {
 			return (&attack{connections: 300, seconds: 10, breaks: o.breaks, dir: dir, binaries: binaries, out: out}).run(ctx)
+		}},
+		{"disk", func(ctx context.Context, dir string) error {
+			return (&disk{rate: 300, row: 1000, patience: 2 * time.Minute, dir: dir, binaries: binaries, out: out}).run(ctx)
 		}},
 	} {
 		if o.only != "" && o.only != part.name {

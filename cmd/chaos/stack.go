@@ -27,9 +27,10 @@ type stack struct {
 	temporal *devserver.Server
 	proxy    *proxy
 	ingress  *proc.Program
-	public   string // base address of the ingress
-	admin    string // the same
-	journals int    // used so far
+	public   string        // base address of the ingress
+	admin    string        // the same
+	journals int           // used so far
+	traced   *proc.Program // runs the ingress; nil for itself
 }
 
 func newStack(ctx context.Context, dir, binaries string, namespaces ...string) (*stack, error) {
@@ -68,14 +69,21 @@ func (s *stack) begin(ctx context.Context, environ ...string) error {
 		_ = os.RemoveAll(s.journal()) // it is not needed any more
 	}
 	s.journals++
-	s.ingress = &proc.Program{
-		Binary: filepath.Join(s.binaries, "ingress"), Log: filepath.Join(s.dir, "ingress.log"),
-		Environ: append([]string{
-			"DEVELOPMENT=1", "SENTRY_CLIENT_SECRET=" + hook.DevelopmentSecret, "TEMPORAL_ADDRESS=" + s.proxy.address,
-			"LISTEN_ADDR=" + strings.TrimPrefix(s.public, "http://"), "ADMIN_ADDR=" + strings.TrimPrefix(s.admin, "http://"),
-			"JOURNAL_DIR=" + s.journal(), "LOG_LEVEL=warn",
-		}, environ...),
+	s.ingress = &proc.Program{Binary: filepath.Join(s.binaries, "ingress")}
+	if s.traced != nil {
+		s.ingress = s.traced
 	}
+	s.ingress.Log = filepath.Join(s.dir, "ingress.log")
+	s.ingress.Environ = append([]string{
+		"DEVELOPMENT=1", "SENTRY_CLIENT_SECRET=" + hook.DevelopmentSecret, "TEMPORAL_ADDRESS=" + s.proxy.address,
+		"LISTEN_ADDR=" + strings.TrimPrefix(s.public, "http://"), "ADMIN_ADDR=" + strings.TrimPrefix(s.admin, "http://"),
+		"JOURNAL_DIR=" + s.journal(), "LOG_LEVEL=warn",
+	}, environ...)
+	return s.start(ctx)
+}
+
+// start starts the ingress with what it has.
+func (s *stack) start(ctx context.Context) error {
 	if err := s.ingress.Start(); err != nil {
 		return err
 	}

@@ -87,6 +87,16 @@ func (p *Program) Stop() error {
 	return err
 }
 
+// PID returns the number of the process, which is running.
+func (p *Program) PID() int { return p.process.Pid }
+
+// Wait returns when the process is gone.
+func (p *Program) Wait() error {
+	_, err := p.process.Wait()
+	p.process = nil
+	return err
+}
+
 // Memory returns a value of /proc/<pid>/status in bytes, such as VmRSS, or 0
 // where there is none.
 func (p *Program) Memory(name string) int64 {
