@@ -61,7 +61,7 @@ func TestACallThatFailsLosesNothingAndTakesNoRestart(t *testing.T) {
 	for way, f := range failing {
 		t.Run(f.name, func(t *testing.T) {
 			for at, c := range whole.disk.calls {
-				if !slices.Contains(f.ops, c.op) || at > 20 && at%4 != way%4 { // it takes long to have each call fail in each way
+				if !slices.Contains(f.ops, c.op) || at > 20 && at%4 != way%4 && c.op != "sync names" { // it takes long to have each call fail in each way
 					continue
 				}
 				var s *scene
