@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -280,14 +279,9 @@ func (c *choosing) change(ctx context.Context, at ingressAt, ids []string, name,
 	}
 	var answer map[string]json.RawMessage
 	err := at.ask(ctx, http.MethodPost, "/journal/"+name, given, &answer)
-	n, now := 0, map[uint64]uint64{}
+	n := 0
 	if json.Unmarshal(answer[counted], &n) == nil && (err == nil || n > 0) {
 		fmt.Fprintf(stdout, "%d %s\n", n, done)
-	}
-	if json.Unmarshal(answer["ids"], &now) == nil {
-		for _, id := range slices.Sorted(maps.Keys(now)) {
-			fmt.Fprintf(stdout, "%d is now %d\n", id, now[id])
-		}
 	}
 	return err
 }

@@ -290,17 +290,10 @@ func (a *admin) change(c *gin.Context, done string, state journal.State, allowed
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), changeTimeout)
 	defer cancel()
 	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(changeTimeout + time.Minute)) // at worst the answer is lost
-	var before []journal.Item
-	if done == doneRetried {
-		before, _ = a.Journal.List(f, 0, maxListed) // what is wrong the change itself tells
-	}
 	n, err := do(ctx, f)
 	a.changes.Add(1)
 	answer := gin.H{done: n}
-	told := told{Done: done, N: n, IDs: a.renumbered(before)}
-	if len(told.IDs) > 0 {
-		answer["ids"] = told.IDs
-	}
+	told := told{Done: done, N: n}
 	log := a.who(c).With(keyChange, done, keyDeliveries, n, keyParameters, text.Cut(given.Encode(), maxParameters))
 	status := http.StatusOK
 	switch {
@@ -321,16 +314,4 @@ func (a *admin) change(c *gin.Context, done string, state journal.State, allowed
 		return
 	}
 	c.PureJSON(status, answer)
-}
-
-// renumbered returns under which IDs deliveries that were put back wait by now, by
-// those that they had, as far as these are others.
-func (a *admin) renumbered(before []journal.Item) map[uint64]uint64 {
-	ids := map[uint64]uint64{}
-	for _, item := range before {
-		if known, ok := a.Journal.Look(item.Integration, item.Key); ok && known.State == journal.Pending && known.ID != item.ID {
-			ids[item.ID] = known.ID
-		}
-	}
-	return ids
 }

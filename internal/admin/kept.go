@@ -31,8 +31,6 @@ const (
 	keptShown = 200
 	// toldFor is how long a page tells of a change.
 	toldFor = time.Minute
-	// toldIDs is how many new numbers it tells.
-	toldIDs = 5
 )
 
 // Changes, as answers and pages name them.
@@ -53,7 +51,6 @@ const (
 type told struct {
 	Done string
 	N    int
-	IDs  map[uint64]uint64 // under which delivery waits by now what had another ID
 	But  string
 }
 
@@ -72,16 +69,6 @@ func (t told) Words() string {
 	if t.N == 0 && t.But == "" {
 		return "Nothing has changed: none was like this any more."
 	}
-	if len(t.IDs) > 0 {
-		var renumbered []string
-		for _, id := range slices.Sorted(maps.Keys(t.IDs)) {
-			renumbered = append(renumbered, fmt.Sprintf("%d is now %d", id, t.IDs[id]))
-		}
-		if len(renumbered) > toldIDs {
-			renumbered = append(renumbered[:toldIDs], "and so on")
-		}
-		words += ": " + strings.Join(renumbered, ", ")
-	}
 	return strings.TrimSpace(words + ". " + butWords[t.But])
 }
 
@@ -96,20 +83,14 @@ func (t told) addTo(query url.Values) {
 	if t.But != "" {
 		query.Set("but", t.But)
 	}
-	for i, id := range slices.Sorted(maps.Keys(t.IDs)) {
-		if i > toldIDs {
-			break
-		}
-		query.Add("now", fmt.Sprintf("%d-%d", id, t.IDs[id]))
-	}
 }
 
 // toldParameters are those that addTo sets.
-var toldParameters = []string{"done", "n", "at", "but", "now"}
+var toldParameters = []string{"done", "n", "at", "but"}
 
 // toldOf reads what addTo has added; nil if it is nothing or was long ago.
 func toldOf(query url.Values) *told {
-	t := told{Done: query.Get("done"), But: query.Get("but"), IDs: map[uint64]uint64{}}
+	t := told{Done: query.Get("done"), But: query.Get("but")}
 	n, err := strconv.ParseUint(query.Get("n"), 10, 31)
 	at, _ := strconv.ParseInt(query.Get("at"), 10, 64)
 	age := time.Since(time.Unix(at, 0))
@@ -117,14 +98,6 @@ func toldOf(query url.Values) *told {
 		return nil
 	}
 	t.N = int(n)
-	for _, pair := range query["now"][:min(len(query["now"]), toldIDs+1)] {
-		before, after, _ := strings.Cut(pair, "-")
-		from, err1 := strconv.ParseUint(before, 10, 64)
-		to, err2 := strconv.ParseUint(after, 10, 64)
-		if err1 == nil && err2 == nil {
-			t.IDs[from] = to
-		}
-	}
 	return &t
 }
 

@@ -36,7 +36,10 @@ func sampler(base string, integrations []config.Integration) func(ctx context.Co
 			RequestID: sentry.NewRequestID(),
 		}
 		d.Body = sentry.WithIDs(body, d.RequestID)
-		_, err = hook.Send(ctx, d)
+		answer, err := hook.Send(ctx, d)
+		if err == nil && !answer.OK() {
+			err = fmt.Errorf("the ingress answered %d: %s", answer.Code, answer.Error)
+		}
 		return d.RequestID, err
 	}
 }
