@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"sentry-temporal/internal/config"
 )
 
 func TestASampleIsSentInABrowser(t *testing.T) {
@@ -29,7 +31,7 @@ func TestASampleIsSentInABrowser(t *testing.T) {
 }
 
 func TestAnIngressThatIsNotForDevelopmentSendsNothing(t *testing.T) {
-	at := withoutTemporal(t, 0, func(development *bool) { *development = false })
+	at := withoutTemporal(t, 0, func(cfg *config.Ingress) { cfg.Development = false })
 	response, err := http.Post(fmt.Sprint(at.admin, "/development/send"), "application/x-www-form-urlencoded", strings.NewReader("integration=sentry&sample=issue.created"))
 	if err != nil {
 		t.Fatal(err)
@@ -37,5 +39,17 @@ func TestAnIngressThatIsNotForDevelopmentSendsNothing(t *testing.T) {
 	response.Body.Close()
 	if response.StatusCode != http.StatusNotFound {
 		t.Errorf("answered %d", response.StatusCode)
+	}
+}
+
+func TestASampleThatIsNotTakenIsToldOf(t *testing.T) {
+	at := withoutTemporal(t, 0, func(cfg *config.Ingress) { cfg.MaxBodyBytes = 1 })
+	response, err := http.Post(fmt.Sprint(at.admin, "/development/send"), "application/x-www-form-urlencoded", strings.NewReader("integration=sentry&sample=issue.created"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusBadGateway {
+		t.Errorf("answered %d at %s", response.StatusCode, response.Request.URL)
 	}
 }

@@ -20,12 +20,12 @@ import (
 
 // withoutTemporal is an ingress whose Temporal is away, with so many deliveries that
 // wait for it.
-func withoutTemporal(t *testing.T, waiting int, change ...func(development *bool)) addresses {
+func withoutTemporal(t *testing.T, waiting int, change ...func(*config.Ingress)) addresses {
 	t.Helper()
 	cfg := quietStack(t.TempDir()).ingress
 	cfg.Temporal = config.Temporal{Client: client.Options{HostPort: "127.0.0.1:1"}}
 	for _, f := range change {
-		f(&cfg.Development)
+		f(&cfg)
 	}
 	listen := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -29,9 +29,9 @@ const (
 	quiet = 24 * time.Hour
 )
 
-// startsFail is what the problem of a namespace begins with that answers and
+// StartsFail is what the problem of a namespace begins with that answers and
 // takes no starts.
-const startsFail = "starts fail: "
+const StartsFail = "starts fail: "
 
 // worse returns the worse of two levels.
 func worse(a, b Level) Level {
@@ -166,12 +166,12 @@ func answerVerdict(of NamespaceRecord, now time.Time) Verdict {
 		return verdict(LevelUnknown, "Not known", "asked "+ageText(now.Sub(of.Asked))+" ago")
 	case of.Status == StatusUnreachable:
 		return verdict(LevelBad, "Does not answer", of.Problem)
-	case strings.HasPrefix(of.Problem, startsFail):
+	case strings.HasPrefix(of.Problem, StartsFail):
 		// The lane knows better whether that is still so, and since when.
 		if of.Lane.Failing != "" {
 			return verdict(LevelGood, "Answers")
 		}
-		return verdict(LevelBusy, "Starts are repeated", strings.TrimPrefix(of.Problem, startsFail))
+		return verdict(LevelBusy, "Starts are repeated", strings.TrimPrefix(of.Problem, StartsFail))
 	case of.Status == StatusRefused:
 		return verdict(LevelBad, "Refuses", of.Problem)
 	}

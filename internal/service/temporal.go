@@ -49,7 +49,7 @@ func namespaceOf(environment starter.Environment, failing func(connection, names
 				return err
 			}
 			if why := failing(environment.Connection, environment.Namespace); why != "" {
-				return serviceerror.NewFailedPrecondition("starts fail: " + text.Cut(why, maxError))
+				return serviceerror.NewFailedPrecondition(admin.StartsFail + text.Cut(why, maxError))
 			}
 			return nil
 		},
