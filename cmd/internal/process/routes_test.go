@@ -120,7 +120,7 @@ func TestAWrongRoutesFileIsAConfigurationProblemAtTheStart(t *testing.T) {
 	t.Setenv("ROUTES_FILE", string(file))
 	t.Setenv("SENTRY_CLIENT_SECRET", "")
 	_, err := process.LoadIngress()
-	if text := fmt.Sprint(err); !strings.Contains(text, "ROUTES_FILE: 2:15: ") || !strings.Contains(text, "SENTRY_CLIENT_SECRET: ") {
+	if text := fmt.Sprint(err); !strings.Contains(text, "ROUTES_FILE: "+string(file)+":2:15: ") || !strings.Contains(text, "SENTRY_CLIENT_SECRET: ") {
 		t.Errorf("the configuration has the problems %v", err)
 	}
 	cfg := config.Ingress{Common: common("127.0.0.1:1"), MaxBodyBytes: 1 << 20, JournalDir: t.TempDir(), RoutesFile: string(file)}
